@@ -1,0 +1,1 @@
+"""Forecasts and anomaly detection: frames in, frames out, no files, no clock, no network."""

@@ -1,0 +1,323 @@
+"""The front door: any long panel in, forecasts with intervals, scores and refusals out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from costops.models import backtest, choice, intervals, scores, synthetic
+from costops.models.backtest import Fold, Outlook
+from costops.models.baselines import seasonal_naive
+from costops.models.boosted import Boosted, Series, Settings, train
+from costops.models.features import Array
+from costops.models.panel import REFUSAL_SCHEMA, Daily, Panel, clean
+from costops.models.statistical import classical_blend, is_retired
+
+MOST_TAUGHT = 2_000  # series the boosted model learns from
+MOST_TESTED = 2_000  # series with a backtest of their own; the others use the pool's
+MOST_YOUNG = 60
+ENOUGH = 60  # series; a smaller panel is taught with synthetic ones beside its own
+REPORTED = (7, 30, 90)
+FURTHEST = 1_100  # days; no daily model says anything about year four
+SCHEMA = {
+    "unique_id": pl.String, "ds": pl.Date, "cutoff": pl.Date, "yhat": pl.Float64,
+    "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
+    "model": pl.String, "grade": pl.String,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the backtest of one series decided."""
+
+    shift: float = 0.0
+    naive: bool = False
+    grade: str = "-"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that is learned from a panel and can be used again on other days."""
+
+    horizon: int
+    boosted: Boosted | None
+    past: Boosted | None
+    weights: choice.Weights
+    calibration: intervals.Calibration
+    pooled: float = 0.0
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    trained_to: date | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Forecasts, the backtest scores behind them, measured coverage, and what could not be forecast."""
+
+    forecasts: pl.DataFrame
+    scores: pl.DataFrame
+    coverage: pl.DataFrame
+    refusals: pl.DataFrame
+    notes: pl.DataFrame
+    fitted: Fitted
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most `most` places spread evenly over `count`."""
+    return list(range(count)) if count <= most else [int(i) for i in np.linspace(0, count - 1, most)]
+
+
+def _teachers(known: Sequence[Series], settings: Settings, horizon: int) -> tuple[list[Series], Settings]:
+    """Return what the boosted model learns from; small panels get synthetic company and fewer rows."""
+    usable = [s for s in known if s.y.size and not (s.y < 0).any()]
+    usable = [usable[i] for i in _spread(len(usable), MOST_TAUGHT)]
+    if len(usable) >= ENOUGH:
+        return usable, settings
+    company = synthetic.many(ENOUGH - len(usable), days=max(400, min(2 * horizon + 200, 600)), seed=settings.seed)
+    rows = settings.rows if len(usable) >= 20 else settings.rows // 4
+    return usable + [Series(y / np.abs(y[-112:]).mean(), 0, 1) for y in company], replace(settings, rows=rows)
+
+
+def _teach(known: Sequence[Series], horizon: int, settings: Settings) -> Boosted | None:
+    taught, used = _teachers(known, settings, horizon)
+    return train(taught, horizon=min(horizon, 180), settings=used)
+
+
+def _centres(tested: Sequence[Fold], weights: choice.Weights) -> list[Array]:
+    return [
+        choice.blend(f.outlook, weights.by_day(f.segment, f.outlook.found[0].mean.size))[: f.actual.size]
+        for f in tested
+    ]
+
+
+def _log_ratio(fold: Fold, centre: Array) -> float:
+    """Return the log ratio of a centre's MAE to that of seasonal naive, bounded."""
+    naive = np.abs(_naive(fold.outlook)[: fold.actual.size] - fold.actual).mean()
+    error = np.abs(centre - fold.actual).mean()
+    return float(np.clip(np.log((error + 1e-9) / (naive + 1e-9)), -2, 2))
+
+
+def _naive(view: Outlook) -> Array:
+    for member in view.found:
+        if member.name in ("seasonal_naive", "last_value"):
+            return member.mean
+    return classical_blend(list(view.found))
+
+
+def fit(series: Sequence[Daily], *, horizon: int, settings: Settings | None = None) -> tuple[Fitted, list[Fold]]:
+    """Return the trained models, weights and factors of a panel, and the folds they were measured on."""
+    settings = settings or Settings()
+    known = [backtest.to_series(s) for s in series]
+    early = [backtest.to_series(s, backtest.earliest(s, horizon)) for s in series]
+    past = _teach(early, horizon, settings)
+    tested_series = [series[i] for i in _spread(len(series), MOST_TESTED)]
+    tested = backtest.folds(tested_series, horizon, past)
+    extra = backtest.folds(backtest.young(series, horizon, most=MOST_YOUNG), horizon, past)
+    weights = choice.learn(tested + extra)
+    centres = _centres(tested + extra, weights)
+    calibration = intervals.calibrate(tested + extra, centres)
+    ratios = [_log_ratio(f, c) for f, c in zip(tested, centres, strict=False)]
+    pooled = float(np.mean(ratios)) if ratios else 0.0
+    fitted = Fitted(
+        horizon=horizon,
+        boosted=_teach(known, horizon, settings),
+        past=past,
+        weights=weights,
+        calibration=calibration,
+        pooled=min(pooled, 0.0),
+        trained_to=max((s.last for s in series), default=None),
+    )
+    return replace(fitted, decisions=_decide(tested, fitted)), tested
+
+
+def _by_series(tested: Sequence[Fold]) -> dict[str, list[Fold]]:
+    out: dict[str, list[Fold]] = {}
+    for fold in tested:
+        out.setdefault(fold.unique_id, []).append(fold)
+    return out
+
+
+def _decide(tested: Sequence[Fold], fitted: Fitted) -> dict[str, Decision]:
+    """Return shift, naive fallback and grade of every tested series."""
+    out = {}
+    for name, own in _by_series(tested).items():
+        shift = choice.own_shift(own, fitted.horizon)
+        centres = [publish(f.outlook, f.segment, fitted, Decision(shift)) for f in own]
+        ratios = [_log_ratio(f, c[: f.actual.size]) for f, c in zip(own, centres, strict=True)]
+        days = sum(f.actual.size for f in own)
+        naive = choice.loses_to_naive(ratios, fitted.pooled, days)
+        reach = [min(30, f.actual.size) for f in own]
+        chosen = [_naive(f.outlook) if naive else c for f, c in zip(own, centres, strict=True)]
+        totals = [scores.total_ape(f.actual[:r], c[:r]) for f, c, r in zip(own, chosen, reach, strict=True)]
+        out[name] = Decision(shift, naive, choice.grade(totals))
+    return out
+
+
+def publish(view: Outlook, segment: str, fitted: Fitted, decision: Decision) -> Array:
+    """Return the centre that is published for one outlook."""
+    if decision.naive:
+        return _naive(view)
+    horizon = view.found[0].mean.size
+    share = np.clip(fitted.weights.by_day(segment, horizon) + decision.shift, 0, 1)
+    return choice.blend(view, share)
+
+
+def _name(view: Outlook, decision: Decision) -> str:
+    names = [m.name for m in view.found]
+    if decision.naive:
+        return "seasonal_naive"
+    if len(names) == 1 and view.boosted is None:
+        return names[0]
+    return f"blend({', '.join([*names, *(['boosted'] if view.boosted is not None else [])])})"
+
+
+def _bounds(centre: Array, view: Outlook, segment: str, fitted: Fitted, days: int) -> dict[str, Array]:
+    raw = intervals.widths(view)
+    if days < 14:
+        # nothing is known about the rhythm yet: at least the level itself either way, more with distance
+        least = np.abs(centre) * np.sqrt(1 + np.arange(centre.size) / 30)
+        widest = {95: np.maximum(raw.up[95], least), 80: np.maximum(raw.up[80], 0.6 * least)}
+        raw = intervals.Widths(widest, widest)
+    return fitted.calibration.apply(centre, raw, segment=segment, signed=segment == "signed")
+
+
+def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon: int) -> dict[str, object]:
+    """Return the columns of one series' forecast, back in its own unit."""
+    segment = backtest.segment(one.y)
+    name = _name(view, decision)
+    if is_retired(one.y):
+        # switched off: zero is expected, and the old level is what a restart would look like
+        old = float(one.y[-42:-14].mean()) / one.scale
+        centre, nothing = np.zeros(horizon), np.zeros(horizon)
+        bounds = {"lo80": nothing, "hi80": nothing, "lo95": nothing, "hi95": np.full(horizon, old)}
+        name = "retired"
+    else:
+        centre = publish(view, segment, fitted, decision)
+        bounds = _bounds(centre, view, segment, fitted, one.y.size)
+    scaled = {"yhat": centre, **bounds}
+    return {
+        "unique_id": [one.unique_id] * horizon,
+        "ds": [one.last + timedelta(days=step) for step in range(1, horizon + 1)],
+        "cutoff": [one.last] * horizon,
+        **{key: values * one.scale for key, values in scaled.items()},
+        "model": [name] * horizon,
+        "grade": [decision.grade] * horizon,
+    }
+
+
+def _score_rows(own: Sequence[Fold], scale: float, fitted: Fitted, decision: Decision) -> list[dict[str, object]]:
+    """Return the mean scores of every model of one series at each reported horizon."""
+    horizon = fitted.horizon
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for fold in own:
+        centre = publish(fold.outlook, fold.segment, fitted, decision)
+        bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
+        views: dict[str, tuple[Array, dict[str, Array] | None]] = {"published": (centre, bounds)}
+        views.update({m.name: (m.mean, None) for m in fold.outlook.found})
+        if fold.outlook.boosted is not None:
+            views["boosted"] = (fold.outlook.boosted[2], None)
+        naive = _naive(fold.outlook)
+        for reach in sorted({*(h for h in REPORTED if h < horizon), horizon}):
+            if reach > fold.actual.size:
+                continue
+            actual = fold.actual[:reach]
+            for name, (yhat, around) in views.items():
+                cut = None if around is None else {k: v[:reach] for k, v in around.items()}
+                found.setdefault((name, reach), []).append(
+                    scores.score(
+                        actual, yhat[:reach], naive=naive[:reach], naive_error=fold.naive_error, level=1.0, bounds=cut
+                    )
+                )
+    rows: list[dict[str, object]] = []
+    for (name, reach), many in found.items():
+        mean = {k: _mean([m[k] for m in many]) for k in many[0]}
+        mae = mean.pop("mae")
+        rows.append(
+            {"unique_id": own[0].unique_id, "model": name, "horizon": reach, "folds": len(many),
+             "mae": None if mae is None else mae * scale, **mean}
+        )  # fmt: skip
+    return rows
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    finite = [v for v in values if np.isfinite(v)]
+    return float(np.mean(finite)) if finite else None
+
+
+def _coverage(tested: Sequence[Fold], fitted: Fitted) -> pl.DataFrame:
+    """Return the measured coverage of the published intervals by segment and horizon band."""
+    rows = []
+    for fold in tested:
+        decision = fitted.decisions.get(fold.unique_id, Decision())
+        centre = publish(fold.outlook, fold.segment, fitted, decision)
+        bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
+        size = fold.actual.size
+        for start, stop in intervals.BANDS:
+            cut = slice(start - 1, min(stop, size))
+            if start > size:
+                break
+            inside = {
+                f"coverage{v}": scores.coverage(fold.actual[cut], bounds[f"lo{v}"][:size][cut], bounds[f"hi{v}"][:size][cut])
+                for v in intervals.LEVELS
+            }
+            rows.append({"segment": fold.segment, "band": f"{start}-{stop}", "first_day": start, **inside})
+    if not rows:
+        return pl.DataFrame(schema={"segment": pl.String, "band": pl.String, "forecasts": pl.UInt32, "coverage80": pl.Float64, "coverage95": pl.Float64})  # fmt: skip
+    grouped = pl.DataFrame(rows).group_by("segment", "band", "first_day").agg(
+        pl.len().alias("forecasts"), pl.col("coverage80").mean(), pl.col("coverage95").mean()
+    )  # fmt: skip
+    return grouped.sort("segment", "first_day").drop("first_day")
+
+
+def forecast(
+    panel: pl.DataFrame,
+    *,
+    horizon: int = 90,
+    fitted: Fitted | None = None,
+    with_backtest: bool = True,
+    as_of: date | None = None,
+    align: bool = False,
+    settings: Settings | None = None,
+) -> Result:
+    """Return forecasts of every series for the `horizon` days after its last value.
+
+    Nothing is ever NaN, and no bound of a non-negative series is negative. A series that cannot be
+    forecast is a row in `refusals`. With `fitted`, nothing is trained; without a backtest nothing is
+    measured and the decisions of the fit are used.
+    """
+    if not 1 <= horizon <= FURTHEST:
+        raise ValueError(f"horizon is {horizon}; expected 1 to {FURTHEST} days")
+    cleaned: Panel = clean(panel, as_of=as_of, align=align)
+    tested: list[Fold] = []
+    if fitted is None:
+        fitted, tested = fit(cleaned.series, horizon=horizon, settings=settings)
+    elif with_backtest:
+        chosen = [cleaned.series[i] for i in _spread(len(cleaned.series), MOST_TESTED)]
+        tested = backtest.folds(chosen, min(horizon, fitted.horizon), fitted.past)
+        fitted = replace(fitted, decisions={**fitted.decisions, **_decide(tested, fitted)})
+    views = backtest.outlooks([backtest.to_series(s) for s in cleaned.series], horizon, fitted.boosted)
+    blocks = []
+    for one, view in zip(cleaned.series, views, strict=True):
+        decision = fitted.decisions.get(one.unique_id, Decision())
+        blocks.append(pl.DataFrame(_rows(one, view, fitted, decision, horizon), schema=SCHEMA))
+    scale = {s.unique_id: s.scale for s in cleaned.series}
+    scored = [
+        row
+        for name, own in _by_series(tested).items()
+        for row in _score_rows(own, scale[name], fitted, fitted.decisions.get(name, Decision()))
+    ]
+    out = pl.concat(blocks) if blocks else pl.DataFrame(schema=SCHEMA)
+    bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95").is_finite()))
+    lost = bad["unique_id"].unique(maintain_order=True).to_list()
+    beyond = pl.DataFrame([(n, "its forecast leaves the range of floating point numbers") for n in lost], schema=REFUSAL_SCHEMA, orient="row")  # fmt: skip
+    return Result(
+        forecasts=out.filter(~pl.col("unique_id").is_in(lost)),
+        scores=pl.DataFrame(scored, schema=scores.SCHEMA),
+        coverage=_coverage(tested, fitted),
+        refusals=pl.concat([cleaned.refusals, beyond]),
+        notes=cleaned.notes,
+        fitted=fitted,
+    )
