@@ -1,0 +1,216 @@
+"""From raw records to usage rows: the ingest query of any `Format`, as SQL text.
+
+One pass reads the records; what is wrong with one is decided in columns, never by an exception, so a bad record
+cannot stop a good one. Tables that the caller makes and finds in the connection:
+
+    inputs      file_no, filename, input_id, uri, file_at, file_day       (given)
+    parsed      one row per row of the source: internal columns `_n, _file, _verdict, _odd, _rank`, then core_usage
+    odd         rows whose usage object needs a closer look (unknown key, fraction, sign)
+
+`_verdict` is 'ok', or why the row is not kept: a `skip` reason prefixed `skip:`, or a finding's reason code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from costops.transforms.parse.format import (
+    COUNT,
+    Format,
+    Raw,
+    branches,
+    duckdb_type,
+    json_paths,
+    leaves,
+    transform_spec,
+)
+from costops.transforms.tables import CORE_USAGE
+from costops.transforms.units import INPUT_LEAVES, UNITS
+
+LARGEST_COUNT = 10**15
+"""A count beyond this on one row is impossible: every model's lifetime output would not reach it."""
+
+_ZERO = frozenset({"uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
+                   "output_tokens", "reasoning_tokens"})
+"""Counts that are 0 where the source does not tell them; the others are NULL then."""
+
+_ABSENT = {"granularity": "'request'", "status": "'ok'", "service_tier": "'standard'", "requests": "1",
+           **dict.fromkeys(_ZERO, "0")}
+"""What a column holds whose format has no expression for it; NULL where it is not named."""
+
+_KEY_END = '":'
+_WHOLE = r"'^\s*\+?[0-9]+(\.0*)?\s*$'"
+
+
+def read_records(form: Format, filenames: list[str], *, largest: int) -> str:
+    """A SELECT over the records of JSON Lines files, `_n` numbering them in file order.
+
+    A record that is not a JSON object comes out with every field NULL.
+    """
+    fields = ", ".join(f"{_quoted(key)}: {_quoted(duckdb_type(kind))}" for key, kind in form.fields.items())
+    names = ", ".join(_quoted(name) for name in filenames)
+    return f"""SELECT *, row_number() OVER () AS _n FROM read_json([{names}], format = 'newline_delimited',
+        filename = true, ignore_errors = true, maximum_object_size = {largest}, columns = {{{fields}}})"""
+
+
+def read_rows(form: Format, filenames: list[str], *, largest: int, delimiter: str = ",") -> str:
+    """The same over CSV files with a header: each field by its column name, absent ones NULL."""
+    names = ", ".join(_quoted(name) for name in filenames)
+    return f"""SELECT *, row_number() OVER () AS _n FROM read_csv([{names}], header = true, all_varchar = true,
+        union_by_name = true, filename = true, delim = {_quoted(delimiter)}, null_padding = true,
+        quote = '"', escape = '"', strict_mode = false, max_line_size = {largest})"""
+
+
+def parse_statement(form: Format, records: str, options: Mapping[str, str]) -> str:
+    """CREATE TABLE parsed: every row of the source with its verdict and the columns that the format tells.
+
+    `records` is one of the SELECTs above. `options` are the source's own constants (`provider`, `region` ...).
+    """
+    columns = _told(form, options)
+    selected = ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())
+    checks = " ".join(f"WHEN {_filled(wrong, options)} THEN '{reason}'" for reason, wrong in form.checks.items())
+    return f"""CREATE OR REPLACE TEMP TABLE parsed AS
+WITH lines AS ({records}),
+viewed AS (
+    SELECT i.file_no, l._n AS line_no, i.uri, i.file_at, l.* EXCLUDE (_n, filename){_views(form)}
+    FROM lines AS l JOIN inputs AS i USING (filename)
+),
+marked AS (SELECT *, {_all_null(form)} AS _empty, {_odd(form)} AS _odd, {_bad_text_counts(form)} AS _bad_text
+    FROM viewed),
+records AS ({form.rows or "SELECT * FROM marked"}),
+mapped AS (
+    SELECT records.line_no AS _n, records.file_no AS _file, records._empty, records._odd, records._bad_text,
+    {_filled(form.skip, options)} AS _skip,
+    {_first_raw(form)} AS _raw,
+    {f"cast({form.rank} AS BIGINT)" if form.rank != "0" else "0"} AS _rank,
+    CASE {checks or "WHEN false THEN NULL"} END AS _check,
+    {selected}
+    FROM records
+)
+SELECT _n, _file, _odd, _rank, CASE WHEN _odd THEN _raw END AS _raw,
+    CASE WHEN _empty THEN 'malformed_record'
+        WHEN _skip IS NOT NULL THEN concat('skip:', _skip)
+        WHEN _bad_text IS NOT NULL THEN concat('impossible_count:', _bad_text)
+        WHEN _check IS NOT NULL THEN _check
+        {"WHEN _raw IS NULL OR NOT starts_with(_raw, '{') THEN 'missing_field:usage'" if form.raw else ""}
+        WHEN {_contradiction(set(columns))} THEN 'impossible_count'
+        WHEN record_id IS NULL OR record_id = '' THEN 'missing_field:record_id'
+        WHEN used_at IS NULL THEN 'missing_field:used_at'
+        WHEN model_id IS NULL OR model_id = '' THEN 'missing_field:model_id'
+        WHEN provider IS NULL THEN 'missing_field:provider'
+        ELSE 'ok' END AS _verdict,
+    {", ".join(_typed(name, columns) for name in columns)}
+FROM mapped"""
+
+
+def usage_select(form: Format, options: Mapping[str, str], *, where: str = "true") -> str:
+    """A SELECT over `parsed` and `inputs`: the kept rows with all `core_usage` columns, typed and in order.
+
+    `$source` is bound by the caller; `_file, _n, _rank` stand behind the columns.
+    """
+    told = _told(form, options)
+    inputs = " + ".join(f"coalesce({name}, 0)" for name in INPUT_LEAVES if name in told) or "0"
+    special = {
+        "source": "$source", "input_id": "i.input_id", "day": "cast(used_at AS DATE)",
+        "input_tokens": f"cast({inputs} AS BIGINT)",
+    }
+    parts = []
+    for name in CORE_USAGE.columns:
+        if name in told and name not in special:
+            parts.append(f"p.{name}")
+            continue
+        expression = special.get(name, _ABSENT.get(name, "NULL"))
+        parts.append(f"cast({expression} AS {CORE_USAGE.type_of(name).duckdb}) AS {name}")
+    return f"""SELECT {", ".join(parts)}, p._file, p._n, p._rank
+FROM parsed AS p JOIN inputs AS i ON i.file_no = p._file WHERE {where}"""
+
+
+def odd_statement(raw: Raw) -> str:
+    """A SELECT over `parsed`: each leaf of an odd usage object that is unknown or not a whole count.
+
+    Columns `_n, _file, path, value, reason`; reason `impossible_count` sets the row aside, `unknown_unit` warns.
+    """
+    known = json_paths(raw.spec)
+    rows = ", ".join(f"('{path}', '{kind}')" for path, kind in known.items())
+    return f"""WITH known(path, kind) AS (VALUES {rows}),
+leaves AS (
+    SELECT p._n, p._file, replace(t.fullkey, '"', '') AS path, t.type AS type, cast(t.atom AS VARCHAR) AS value
+    FROM parsed AS p, json_tree(CASE WHEN json_valid(p._raw) THEN p._raw::JSON END) AS t
+    WHERE p._odd AND p._verdict = 'ok' AND t.atom IS NOT NULL AND t.type <> 'NULL'
+)
+SELECT l._n, l._file, l.path, l.value,
+    CASE WHEN k.kind = '{COUNT}' THEN 'impossible_count' ELSE 'unknown_unit' END AS reason
+FROM leaves AS l LEFT JOIN known AS k ON k.path = l.path
+WHERE (k.kind = '{COUNT}' AND NOT coalesce(regexp_full_match(trim(l.value, '"'), {_WHOLE}), false))
+   OR (k.kind IS NULL AND l.type IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'HUGEINT') AND l.value NOT IN ('0', '0.0')
+       AND regexp_matches(l.path, '(token|count|second|char|image|audio|video|search|request|page|unit)', 'i')
+       AND NOT contains(l.path, '['))"""
+
+
+def _told(form: Format, options: Mapping[str, str]) -> dict[str, str]:
+    """`core_usage` column -> expression, in the table's order, with the tier's default."""
+    told = {name: _filled(expression, options) for name, expression in form.columns.items()}
+    if "service_tier" in told:
+        told["service_tier"] = f"coalesce({told['service_tier']}, 'standard')"
+    return {name: told[name] for name in CORE_USAGE.columns if name in told}
+
+
+def _typed(name: str, columns: Mapping[str, str]) -> str:
+    kind = CORE_USAGE.type_of(name).duckdb
+    return f"cast(coalesce({name}, 0) AS {kind}) AS {name}" if name in _ZERO else f"cast({name} AS {kind}) AS {name}"
+
+
+def _contradiction(told: set[str]) -> str:
+    """True where a count is negative, absurdly large, or larger than what it is a part of."""
+    units = [unit for unit in UNITS if unit.column in told]
+    counts = ", ".join(f"coalesce({unit.column}, 0)" for unit in units)
+    parts = [f"coalesce({unit.column}, 0) > coalesce({unit.part_of}_tokens, 0)" for unit in units if unit.part_of]
+    return " OR ".join([f"least({counts}) < 0", f"greatest({counts}) > {LARGEST_COUNT}", *parts])
+
+
+def _views(form: Format) -> str:
+    return "".join(f", json_transform({raw.path}, '{transform_spec(raw.spec)}') AS {name}, "
+                   f"cast({raw.path} AS VARCHAR) AS {name}_raw" for name, raw in form.raw.items())
+
+
+def _all_null(form: Format) -> str:
+    return "(" + " AND ".join(f'"{key}" IS NULL' for key in form.fields) + ")"
+
+
+def _bad_text_counts(form: Format) -> str:
+    """The first COUNT field read as text that is no whole number, by name; NULL where all are."""
+    whens = " ".join(
+        f"WHEN {path} IS NOT NULL AND (n({path}) IS NULL OR n({path}) < 0 OR contains({path}, '.') AND NOT "
+        f"regexp_full_match({path}, {_WHOLE})) THEN '{path.replace(chr(34), '')}'"
+        for path in leaves(form.fields, "", COUNT))
+    return f"CASE {whens} END" if whens else "NULL::VARCHAR"
+
+
+def _odd(form: Format) -> str:
+    """True where a raw usage object has more keys than its view explains, a fraction, a sign or a truth value."""
+    tests = []
+    for name, raw in form.raw.items():
+        text = f"{name}_raw"
+        seen = [*leaves(raw.spec, name), *branches(raw.spec, name)]
+        explained = " + ".join(f"({path} IS NOT NULL)::INTEGER" for path in seen)
+        keys = f"(length({text}) - length(replace({text}, '{_KEY_END}', ''))) // 2"
+        nulls = f"(length({text}) - length(replace({text}, ':null', ''))) // 5"
+        tests.append(f"({explained} <> {keys} - {nulls} OR contains({text}, '.') OR contains({text}, '-') "
+                     f"OR contains({text}, 'true'))")
+    return "coalesce(" + " OR ".join(tests) + ", false)" if tests else "false"
+
+
+def _first_raw(form: Format) -> str:
+    return f"records.{next(iter(form.raw))}_raw" if form.raw else "NULL::VARCHAR"
+
+
+def _filled(expression: str, options: Mapping[str, str]) -> str:
+    """Put the source's options into an expression as quoted literals; an option not given is NULL."""
+    for key in ("provider", "account_id", "region"):
+        value = options.get(key)
+        expression = expression.replace(f"$opt_{key}", _quoted(value) if value else "NULL")
+    return expression
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,130 @@
+"""The datasets of the lake: which columns, which key, which partition.
+
+A dataset's name is the folder, the view, the SQL file, the constant and the row in the data dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from costops.transforms.fields import FIELDS, Field, Type
+from costops.transforms.units import UNITS
+
+
+@dataclass(frozen=True)
+class Table:
+    """One dataset: columns in file order, key, partition columns (in the folder names, not in the file)."""
+
+    name: str
+    grain: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+    partition: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    required: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All column names, partition columns included."""
+        return tuple(f.name for f in self.fields)
+
+    @property
+    def file_fields(self) -> tuple[Field, ...]:
+        """The columns that stand in the file."""
+        return tuple(f for f in self.fields if f.name not in self.partition)
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Polars types of all columns."""
+        return {f.name: f.type.polars for f in self.fields}
+
+    def type_of(self, name: str) -> Type:
+        """The type of one column."""
+        return next(f.type for f in self.fields if f.name == name)
+
+
+def columns(*names: str | Field, types: dict[str, Type] | None = None) -> tuple[Field, ...]:
+    """Fields by name, with a wider type where a table sums them."""
+    found = (FIELDS[name] if isinstance(name, str) else name for name in names)
+    return tuple(replace(f, type=(types or {}).get(f.name, f.type)) for f in found)
+
+
+def summed(names: Iterable[str]) -> dict[str, Type]:
+    """The type override of money columns that are sums."""
+    return dict.fromkeys(names, Type.USD_SUM)
+
+
+USAGE_COLUMNS: tuple[str, ...] = (
+    "source", "record_id", "response_id", "input_id", "granularity", "used_at", "day",
+    "provider", "model_id", "request_model", "operation", "service_tier", "region", "account_id", "project_id",
+    "api_key_id", "user_id", "team", "application", "tags",
+    "requests", *(u.column for u in UNITS if u.column != "requests"), "input_tokens", "status",
+    "reported_cost_usd",
+)
+
+CHARGE_COSTS: tuple[str, ...] = (
+    "list_cost_usd", "effective_cost_usd", *(u.cost_column for u in UNITS), "price_status", "price_id",
+    "price_source", "unpriced_low_usd", "unpriced_high_usd", "counted",
+)
+
+_ROW_REQUIRED = frozenset({"source", "record_id", "used_at", "provider", "granularity", "requests", "input_tokens",
+                           "uncached_input_tokens", "output_tokens", "service_tier", "status"})
+
+CORE_USAGE = Table(
+    "core_usage", "one billed request, or one bucket of an aggregated feed", columns(*USAGE_COLUMNS),
+    key=("source", "record_id"), partition=("source", "day"), required=_ROW_REQUIRED,
+)
+CORE_CHARGE = Table(
+    "core_charge", "one billed request or bucket with its price and cost", columns(*USAGE_COLUMNS, *CHARGE_COSTS),
+    key=("source", "record_id"), partition=("source", "day"),
+    sort=("team", "project_id", "model_id", "service_tier", "used_at", "record_id"),
+    required=_ROW_REQUIRED | {"price_status", "counted"},
+)
+CORE_INPUT = Table(
+    "core_input", "one input (file or page) of a source, as last read",
+    columns("source", "input_id", "uri", "kind", "content_sha256", "lines_read", "rows_kept", "duplicates",
+            "findings", "non_billable", "late_records", "days"),
+    key=("source", "input_id"), partition=("source",), sort=("uri",), required=frozenset({"input_id", "uri"}),
+)
+CORE_FINDING = Table(
+    "core_finding", "one thing that is wrong, with place, reason and raw excerpt",
+    columns("finding_id", "source", "day", "reason", "severity", "dataset", "uri", "input_id", "line", "field",
+            "expected", "actual", "excerpt", "mend", "records", "amount_usd"),
+    key=("finding_id",), partition=("day", "source"), sort=("reason", "uri", "line", "finding_id"),
+    required=frozenset({"finding_id", "reason", "severity"}),
+)
+
+SPEND_KEYS: tuple[str, ...] = (
+    "source", "provider", "model_id", "service_tier", "operation", "region", "account_id", "project_id",
+    "api_key_id", "team", "application",
+)
+SPEND_TOKENS: tuple[str, ...] = (
+    "input_tokens", "uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens",
+    "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "web_searches",
+)
+SPEND_COSTS: tuple[str, ...] = (
+    "list_cost_usd", "effective_cost_usd", "uncached_input_cost_usd", "cache_read_cost_usd",
+    "cache_write_5m_cost_usd", "cache_write_1h_cost_usd", "output_cost_usd", "unpriced_low_usd",
+    "unpriced_high_usd",
+)
+_SPEND = (*SPEND_KEYS, "requests", *SPEND_TOKENS, *SPEND_COSTS, "unpriced_requests")
+
+OUT_SPEND_HOURLY = Table(
+    "out_spend_hourly", "spend of one hour and one combination of dimensions",
+    columns("day", "hour", *_SPEND, types=summed(SPEND_COSTS)),
+    key=("hour", *SPEND_KEYS), partition=("day",), sort=("team", "model_id", "hour"),
+)
+OUT_SPEND_DAILY = Table(
+    "out_spend_daily", "spend of one day and one combination of dimensions",
+    columns("month", "day", *_SPEND, types=summed(SPEND_COSTS)),
+    key=("day", *SPEND_KEYS), partition=("month",), sort=("team", "model_id", "day"),
+)
+
+TABLES: tuple[Table, ...] = (
+    CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
+)
+
+TABLE: dict[str, Table] = {table.name: table for table in TABLES}
