@@ -10,6 +10,15 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from costops.transforms.billing.columns import (
+    BILLING_OWN,
+    BILLING_PERIOD,
+    COST_AND_USAGE,
+    INVOICE_DETAIL,
+    INVOICE_OWN,
+    SNAPSHOT_ID,
+    SNAPSHOT_OWN,
+)
 from costops.transforms.fields import FIELDS, Field, Type
 from costops.transforms.units import UNITS
 
@@ -123,8 +132,45 @@ OUT_SPEND_DAILY = Table(
     key=("day", *SPEND_KEYS), partition=("month",), sort=("team", "model_id", "day"),
 )
 
+_BILLED = frozenset({
+    "source", "billing_period", "snapshot_id", "provider", "BilledCost", "EffectiveCost", "ListCost",
+    "ContractedCost", "BillingAccountId", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd",
+    "ChargeCategory", "ChargePeriodStart", "ChargePeriodEnd", "InvoiceIssuerName", "ServiceCategory",
+    "ServiceName", "ServiceProviderName", "x_MappingStatus", "x_ChargeKind", "x_ListCostBasis", "x_CostBasis",
+    "x_SourceRowId", "x_InputId", "x_Line",
+})
+CORE_BILLING = Table(
+    "core_billing", "one FOCUS 1.4 CostAndUsage row as billed, of the snapshot that counts",
+    columns("source", BILLING_PERIOD, SNAPSHOT_ID, "provider", *COST_AND_USAGE, *BILLING_OWN),
+    key=("source", "billing_period", "x_SourceRowId"), partition=("source", "billing_period"),
+    sort=("ChargePeriodStart", "SubAccountId", "x_ModelId", "x_UnitName", "x_SourceRowId"), required=_BILLED,
+)
+CORE_BILLING_HISTORY = Table(
+    "core_billing_history", "one row of a snapshot that does not count: superseded, refused, or late",
+    CORE_BILLING.fields, key=("source", "billing_period", "snapshot_id", "x_SourceRowId"),
+    partition=("source", "billing_period", "snapshot_id"), sort=CORE_BILLING.sort, required=_BILLED,
+)
+CORE_BILL_SNAPSHOT = Table(
+    "core_bill_snapshot", "one snapshot of a billing period, whether it counts, and its totals by currency",
+    columns("source", BILLING_PERIOD, SNAPSHOT_ID, *SNAPSHOT_OWN),
+    key=("source", "billing_period", "snapshot_id", "billing_currency"), partition=("source",),
+    sort=("billing_period", "as_of", "snapshot_id"),
+    required=frozenset({"source", "billing_period", "snapshot_id", "status", "row_count", "billed_cost"}),
+)
+CORE_INVOICE = Table(
+    "core_invoice", "one FOCUS 1.4 InvoiceDetail row: a line of an invoice, or its total where it has no lines",
+    columns("source", BILLING_PERIOD, "provider", *INVOICE_DETAIL, *INVOICE_OWN),
+    key=("source", "InvoiceIssuerName", "InvoiceId", "InvoiceDetailId"), partition=("billing_period",),
+    sort=("provider", "InvoiceIssuerName", "InvoiceId", "InvoiceDetailId"),
+    required=frozenset({f.name for f in INVOICE_DETAIL} - {
+        "InvoiceDetailDescription", "InvoiceDetailGrain", "InvoiceIssueDate", "PaymentDueDate",
+        "PurchaseOrderNumber",
+    }) | {"source", "billing_period", "provider", "x_ChargeKind", "x_DocumentType"},
+)
+
 TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
+    CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}
