@@ -13,16 +13,21 @@ from costops.models.intervals import BANDS, band_index
 from costops.models.statistical import classical_blend
 
 GRID = np.linspace(0.0, 1.0, 21)
-POOL_TRUST = 40.0  # series at which the panel's own best weight counts half
+POOL_TRUST = 150.0  # series at which the panel's own best weight counts half
 DAYS_TRUST = 60.0  # backtest days at which a series' own evidence counts half
+NAIVE_TRUST = 200.0  # the same for the harder verdict that a series is not worth modelling
 LOSING = 0.02  # log MAE ratio to naive, after shrinkage, above which naive is published
 GRADES = ((0.10, "A"), (0.20, "B"), (0.40, "C"))
 
 
-def default_weight(horizon: int) -> Array:
-    """Return the boosted share by day: the further the day, the more a model that knows the year helps."""
-    steps = np.arange(horizon)
-    return np.asarray(0.4 + 0.5 * (1 - np.exp(-steps / 30)))
+def default_weight(horizon: int, segment: str = "regular") -> Array:
+    """Return the boosted share by day: the further the day, the more a model that knows the year helps.
+
+    Intermittent series have no season to fit, so the classical members count little there.
+    """
+    if segment == "intermittent":
+        return np.full(horizon, 0.8)
+    return np.asarray(0.4 + 0.5 * (1 - np.exp(-np.arange(horizon) / 20)))
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Weights:
 
     def by_day(self, segment: str, horizon: int) -> Array:
         """Return the boosted share of each day of the horizon."""
-        base = default_weight(horizon)
+        base = default_weight(horizon, segment)
         taught = [self.shares.get((segment, int(b)), np.nan) for b in band_index(horizon)]
         shift = np.asarray(taught)
         return np.asarray(np.clip(np.where(np.isnan(shift), base, base + shift), 0.0, 1.0))
@@ -66,7 +71,7 @@ def learn(tested: Sequence[Fold]) -> Weights:
     for (segment, b), by_series in losses.items():
         curve = np.mean([np.minimum(np.mean(v, axis=0), 10.0) for v in by_series.values()], axis=0)
         start, stop = BANDS[b]
-        base = float(default_weight(stop)[start - 1 : stop].mean())
+        base = float(default_weight(stop, segment)[start - 1 : stop].mean())
         trust = len(by_series) / (len(by_series) + POOL_TRUST)
         shares[segment, b] = trust * (float(GRID[int(np.argmin(curve))]) - base)
     return Weights(shares)
@@ -93,7 +98,7 @@ def loses_to_naive(relative: Sequence[float], pooled: float, days: int) -> bool:
     """Whether a series' log MAE ratios to seasonal naive, drawn to the pool's, still say naive is better."""
     if not relative:
         return False
-    trust = days / (days + DAYS_TRUST)
+    trust = days / (days + NAIVE_TRUST)
     return trust * float(np.mean(relative)) + (1 - trust) * pooled > LOSING
 
 

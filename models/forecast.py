@@ -15,7 +15,7 @@ from costops.models.baselines import seasonal_naive
 from costops.models.boosted import Boosted, Series, Settings, train
 from costops.models.features import Array
 from costops.models.panel import REFUSAL_SCHEMA, Daily, Panel, clean
-from costops.models.statistical import classical_blend, is_retired
+from costops.models.statistical import classical_blend, is_retired, silent_days
 
 MOST_TAUGHT = 2_000  # series the boosted model learns from
 MOST_TESTED = 2_000  # series with a backtest of their own; the others use the pool's
@@ -188,21 +188,23 @@ def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon
     """Return the columns of one series' forecast, back in its own unit."""
     segment = backtest.segment(one.y)
     name = _name(view, decision)
-    if is_retired(one.y):
+    if is_retired(one.y) or not one.y.any():
         # switched off: zero is expected, and the old level is what a restart would look like
-        old = float(one.y[-42:-14].mean()) / one.scale
+        before = one.y[: one.y.size - silent_days(one.y)][-28:]
+        old = float(before.mean()) / one.scale if before.size else 0.0
         centre, nothing = np.zeros(horizon), np.zeros(horizon)
         bounds = {"lo80": nothing, "hi80": nothing, "lo95": nothing, "hi95": np.full(horizon, old)}
-        name = "retired"
+        name = "retired" if one.y.any() else "zero"
     else:
         centre = publish(view, segment, fitted, decision)
         bounds = _bounds(centre, view, segment, fitted, one.y.size)
-    scaled = {"yhat": centre, **bounds}
+    with np.errstate(over="ignore"):  # what leaves the range of floats is refused by the caller
+        values = {key: part * one.scale for key, part in {"yhat": centre, **bounds}.items()}
     return {
         "unique_id": [one.unique_id] * horizon,
         "ds": [one.last + timedelta(days=step) for step in range(1, horizon + 1)],
         "cutoff": [one.last] * horizon,
-        **{key: values * one.scale for key, values in scaled.items()},
+        **values,
         "model": [name] * horizon,
         "grade": [decision.grade] * horizon,
     }

@@ -45,9 +45,7 @@ def tier(days: int) -> tuple[str, ...]:
         return ("last_value",)
     if days < 14:
         return ("seasonal_naive",)
-    if days < 28:
-        return ("mstl", "seasonal_naive")
-    if days < 60:
+    if days < 60:  # Theta finds no week in so few days
         return ("ets", "mstl", "seasonal_naive")
     return ("theta", "mstl", "seasonal_naive")
 
@@ -103,8 +101,14 @@ def classical_width(found: list[Member]) -> Array:
     return np.asarray(np.abs(classical_blend(found)))
 
 
+def silent_days(y: Array) -> int:
+    """Return how many days without use a series ends with."""
+    busy = np.flatnonzero(y)
+    return int(y.size - 1 - busy[-1]) if busy.size else int(y.size)
+
+
 def is_retired(y: Array) -> bool:
-    """Whether a series that once ran steadily has been silent for two weeks."""
-    tail = y[-RETIRED_AFTER:]
-    before = y[-RETIRED_AFTER - 28 : -RETIRED_AFTER]
-    return bool(tail.size == RETIRED_AFTER and not tail.any() and before.size >= 14 and (before > 0).mean() > 0.8)
+    """Whether a series that once ran steadily has been silent for two weeks or more."""
+    silent = silent_days(y)
+    before = y[: y.size - silent][-28:]
+    return bool(silent >= RETIRED_AFTER and before.size >= 14 and (before > 0).mean() > 0.8)
