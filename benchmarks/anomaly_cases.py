@@ -118,7 +118,9 @@ def expected_kind(event: Event) -> str:
     return "level_shift" if event.kind.startswith("level") else event.kind
 
 
-def score(flags: NDArray[np.bool_], kinds: dict[tuple[int, int], str], events: list[Event], *, strongest: float = 0.0) -> Score:
+def score(
+    flags: NDArray[np.bool_], kinds: dict[tuple[int, int], str], events: list[Event], *, strongest: float = 0.0
+) -> Score:
     """Return the score of flagged days; runs of flagged days are one alarm, events below `strongest` do not count."""
     hits = misses = false = right = false_days = 0
     by_row: dict[int, list[Event]] = {}

@@ -62,7 +62,8 @@ def measure(cases: list[Case], found: Forecasts, naive: Forecasts, model: str) -
                 )  # fmt: skip
                 rows.append(
                     {"model": model, "unique_id": case.unique_id, "family": case.family, "segment": case.segment,
-                     "origin": origin, "horizon": reach, "naive_mae": scores.mae(actual, naive[key]["yhat"][:reach]), **got}
+                     "origin": origin, "horizon": reach,
+                     "naive_mae": scores.mae(actual, naive[key]["yhat"][:reach]), **got}
                 )  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -100,7 +101,9 @@ def pick(frame: pl.DataFrame, column: str, model: str, segment: str, horizon: in
 
 def best(frame: pl.DataFrame, column: str, horizon: int) -> float:
     """Return the best single baseline's number on regular series."""
-    others = frame.filter((pl.col("model") != "published") & (pl.col("segment") == "regular") & (pl.col("horizon") == horizon))
+    others = frame.filter(
+        (pl.col("model") != "published") & (pl.col("segment") == "regular") & (pl.col("horizon") == horizon)
+    )
     return float(others[column].drop_nulls().drop_nans().min())  # type: ignore[arg-type]
 
 
@@ -110,13 +113,17 @@ class Goals:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, str, str, str]] = []
 
-    def add(self, name: str, values: list[float], must: list[tuple[float, float]], stretch: list[tuple[float, float]]) -> None:
+    def add(
+        self, name: str, values: list[float], must: list[tuple[float, float]], stretch: list[tuple[float, float]]
+    ) -> None:
         def met(ranges: list[tuple[float, float]]) -> str:
             inside = [lo - 5e-4 <= v <= hi + 5e-4 for v, (lo, hi) in zip(values, ranges, strict=True)]
             return "yes" if all(inside) else "no" if not any(inside) else "/".join("yes" if i else "no" for i in inside)
 
         def show(ranges: list[tuple[float, float]]) -> str:
-            return " / ".join(f"<= {hi:g}" if lo == 0 else f"{lo:g}-{hi:g}" if hi < 1e9 else f">= {lo:g}" for lo, hi in ranges)
+            return " / ".join(
+                f"<= {hi:g}" if lo == 0 else f"{lo:g}-{hi:g}" if hi < 1e9 else f">= {lo:g}" for lo, hi in ranges
+            )
 
         measured = " / ".join(f"{v:.3f}" if abs(v) < 5 else f"{v:.1f}" for v in values)
         self.rows.append((name, measured, show(must), met(must), met(stretch)))
@@ -141,11 +148,15 @@ def accuracy(goals: Goals, rel: pl.DataFrame, avg: pl.DataFrame) -> None:
     def own(column: str, by: float = 1.0) -> list[float]:
         return [by * pick(avg, column, ours, "regular", h) for h in HORIZONS]
 
-    goals.add("MAE / best single baseline, 7 / 30 / 90 d", against(rel, "rel"), most(0.98, 0.93, 0.87), most(0.95, 0.90, 0.80))
+    goals.add(
+        "MAE / best single baseline, 7 / 30 / 90 d", against(rel, "rel"), most(0.98, 0.93, 0.87), most(0.95, 0.90, 0.80)
+    )
     goals.add("the same, families equal", against(rel, "fam"), most(0.95, 0.94, 0.88), most(0.92, 0.90, 0.82))
     goals.add("CRPS / best baseline", against(avg, "crps"), most(0.96, 0.92, 0.87), most(0.92, 0.87, 0.80))
     goals.add("interval score / best baseline", against(avg, "is95"), most(1.0, 0.93, 0.91), most(0.95, 0.90, 0.85))
-    goals.add("the same, median over forecasts", against(avg, "is95_median"), most(1.0, 0.93, 0.91), most(0.95, 0.90, 0.85))
+    goals.add(
+        "the same, median over forecasts", against(avg, "is95_median"), most(1.0, 0.93, 0.91), most(0.95, 0.90, 0.85)
+    )
     goals.add("coverage of the 95% interval", own("coverage95"), [(0.93, 0.97)] * 3, [(0.94, 0.96)] * 3)
     goals.add("coverage of the 80% interval", own("coverage80"), [(0.75, 0.85)] * 3, [(0.78, 0.82)] * 3)
     goals.add("median MAPE (%)", own("mape", 100), most(12, 15, 19), most(10.5, 13.5, 16.5))
@@ -158,7 +169,9 @@ def special(goals: Goals, rel: pl.DataFrame, avg: pl.DataFrame) -> None:
     short = [pick(rel, "rel", ours, "short", h) for h in (7, 30)]
     goals.add("short series: relative MAE 7 / 30 d", short, most(1.0, 0.95), most(0.95, 0.90))
     held = [pick(avg, "coverage95", ours, "short", h) for h in (7, 30)]
-    goals.add("short series: coverage of the 95% interval", held, [(0.88, 1e9), (0.83, 1e9)], [(0.93, 1e9), (0.90, 1e9)])
+    goals.add(
+        "short series: coverage of the 95% interval", held, [(0.88, 1e9), (0.83, 1e9)], [(0.93, 1e9), (0.90, 1e9)]
+    )
     sparse = [pick(rel, "rel", ours, "intermittent", h) for h in HORIZONS]
     goals.add("intermittent: relative MAE 7 / 30 / 90 d", sparse, most(0.90, 0.87, 0.76), most(0.65, 0.80, 0.70))
 
@@ -190,12 +203,18 @@ def coherence(goals: Goals, cases: list[Case], found: Forecasts) -> None:
         past = np.vstack([c.y[c.cut(origin) - 90 : c.cut(origin)] for c in zones])
         variances = np.var(past[:, 7:] - past[:, :-7], axis=1)
         total = base.sum(axis=0) * 1.01  # a total that was forecast on its own never agrees
-        out = reconcile_levels(np.vstack([total, base]), np.vstack([np.ones(len(zones)), np.eye(len(zones))]), np.concatenate([[variances.sum()], variances]))
+        out = reconcile_levels(
+            np.vstack([total, base]),
+            np.vstack([np.ones(len(zones)), np.eye(len(zones))]),
+            np.concatenate([[variances.sum()], variances]),
+        )
         exact &= bool(np.allclose(out[0], out[1:].sum(axis=0), rtol=1e-9, atol=1e-6))
         base_error += float(np.abs(base - actual).sum())
         own_error += float(np.abs(out[1:] - actual).sum())
         actual_sum += float(actual.sum())
-    goals.add(f"reconciled / base bottom WAPE, 30 d (sums exact: {exact})", [own_error / base_error], most(1.01), most(1.0))
+    goals.add(
+        f"reconciled / base bottom WAPE, 30 d (sums exact: {exact})", [own_error / base_error], most(1.01), most(1.0)
+    )
 
 
 def claim(table: pl.DataFrame) -> None:
@@ -215,7 +234,10 @@ def speed(count: int) -> None:
     start, wall = time.process_time(), time.perf_counter()
     result = forecast(frame, horizon=90)
     cpu, took = time.process_time() - start, time.perf_counter() - wall
-    print(f"\n{count} series of 400 days, trained, backtested, calibrated, 90 days: {cpu:.0f} s CPU, {took:.0f} s wall, {result.forecasts.height} rows")
+    print(
+        f"\n{count} series of 400 days, trained, backtested, calibrated, 90 days: "
+        f"{cpu:.0f} s CPU, {took:.0f} s wall, {result.forecasts.height} rows"
+    )
 
 
 def main() -> None:
@@ -236,12 +258,30 @@ def main() -> None:
     warm(goals, cases, fitted)
     coherence(goals, cases, own)
     goals.print()
-    print(f"\n{len(cases)} series, {ORIGINS} origins each: {cpu:.0f} s CPU for training, backtests, calibration and forecasts.")
+    print(
+        f"\n{len(cases)} series, {ORIGINS} origins each: "
+        f"{cpu:.0f} s CPU for training, backtests, calibration and forecasts."
+    )
     claim(table)
-    print("\n| model | segment | horizon | relMAE | famMAE | MAPE % | total % | MASE | CRPS | IS95 | cov80 | cov95 |\n|" + "---|" * 12)
-    both = rel.join(avg, on=["model", "segment", "horizon"]).sort("segment", "horizon", "rel", descending=[True, False, False])
+    print(
+        "\n| model | segment | horizon | relMAE | famMAE | MAPE % | total % | MASE | CRPS | IS95 | cov80 | cov95 |\n|"
+        + "---|" * 12
+    )
+    both = rel.join(avg, on=["model", "segment", "horizon"]).sort(
+        "segment", "horizon", "rel", descending=[True, False, False]
+    )
     for row in both.iter_rows(named=True):
-        numbers = [row["rel"], row["fam"], _pct(row["mape"]), _pct(row["total_ape"]), row["mase"], row["crps"], row["is95"], row["coverage80"], row["coverage95"]]
+        numbers = [
+            row["rel"],
+            row["fam"],
+            _pct(row["mape"]),
+            _pct(row["total_ape"]),
+            row["mase"],
+            row["crps"],
+            row["is95"],
+            row["coverage80"],
+            row["coverage95"],
+        ]
         cells = ["-" if n is None or not np.isfinite(n) else f"{n:.3f}" if abs(n) < 5 else f"{n:.1f}" for n in numbers]
         print(f"| {row['model']} | {row['segment']} | {row['horizon']} | " + " | ".join(cells) + " |")
     if args.speed:

@@ -22,6 +22,7 @@ SCHEMA = {
 TAIL_SHARE = 0.0093  # of days between 2.6 and 4.6 sigmas when the noise is Gaussian
 STEP_MARK = 3  # days of a level shift that are flagged: one alarm, not one a day for ever
 NEAR_STEP = 7
+CHUNK = 2_000  # series at once; bounds the memory
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,7 @@ def flag(values: Array, parts: Parts, *, rules: Rules, sparse: Mask, scale: Arra
     return Flags(kind, score, bar)
 
 
-def _mark_steps(
-    kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Rules, skip: Mask, scale: Array
-) -> None:
+def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Rules, skip: Mask, scale: Array) -> None:
     """Mark the first days of each lasting change, and what a slightly misplaced step left beside it."""
     days = kind.shape[1]
     for step in parts.steps:
@@ -190,9 +189,8 @@ def detect(
     left out; `panel.clean` names them. `effect` is actual minus expected, in the unit of the series.
     """
     cleaned = clean(panel, as_of=as_of, align=align)
-    blocks = []
-    for start in range(0, len(cleaned.series), 2_000):
-        blocks.append(_frame(cleaned.series[start : start + 2_000], rules or Rules()))
+    starts = range(0, len(cleaned.series), CHUNK)
+    blocks = [_frame(cleaned.series[start : start + CHUNK], rules or Rules()) for start in starts]
     if not blocks:
         return pl.DataFrame(schema=SCHEMA)
     return _quiet(pl.concat(blocks).cast(dict(SCHEMA)), quiet)  # type: ignore[arg-type]

@@ -73,9 +73,7 @@ def outlooks(
     return [Outlook(tuple(members(s.y, horizon, extra=extra)), quantiles.get(i)) for i, s in enumerate(known)]
 
 
-def folds(
-    series: Sequence[Daily], horizon: int, model: Boosted | None, *, extra: tuple[str, ...] = ()
-) -> list[Fold]:
+def folds(series: Sequence[Daily], horizon: int, model: Boosted | None, *, extra: tuple[str, ...] = ()) -> list[Fold]:
     """Return the folds of every series that is long enough, series by series, oldest cutoff first."""
     places = [(one, origin) for one in series for origin in origins(one.y.size, horizon)]
     known = [to_series(one, origin) for one, origin in places]

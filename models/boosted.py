@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from costops.models.features import NAMES, Array, Frame, build
+from costops.models.features import NAMES, Array, Frame, Index, build
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
 ROWS = 60_000  # sampled training rows; more moved the backtest by less than 1 %
@@ -55,9 +55,7 @@ def with_young(series: Sequence[Series], horizon: int, seed: int) -> list[Series
             continue
         length = int(rng.integers(28, 91)) + min(horizon, 60)
         start = int(rng.integers(0, one.y.size - length + 1)) if one.y.size > length else 0
-        out.append(
-            Series(one.y[start : start + length], (one.weekday + start) % 7, (one.day_of_year + start) % 365)
-        )
+        out.append(Series(one.y[start : start + length], (one.weekday + start) % 7, (one.day_of_year + start) % 365))
     return out
 
 
@@ -92,24 +90,27 @@ def train(series: Sequence[Series], *, horizon: int, settings: Settings | None =
     x, target, weight = sample(series, horizon, settings)
     if len(x) < 200:
         return None
-    data = lgb.Dataset(x, target, weight=weight, feature_name=list(NAMES), params={"max_bin": 127, "verbose": -1}, free_raw_data=False)
+    data = lgb.Dataset(
+        x, target, weight=weight, feature_name=list(NAMES), params={"max_bin": 127, "verbose": -1}, free_raw_data=False
+    )
     models = []
     for q in QUANTILES:
         params = {
             "objective": "quantile", "alpha": q, "num_leaves": settings.leaves,
             "learning_rate": settings.rate, "min_data_in_leaf": 30, "feature_fraction": 0.7,
             "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "seed": settings.seed,
-            "deterministic": True, "force_row_wise": True, "num_threads": settings.threads, "verbose": -1, "max_bin": 127,
+            "deterministic": True, "force_row_wise": True, "num_threads": settings.threads,
+            "verbose": -1, "max_bin": 127,
         }  # fmt: skip
         models.append(lgb.train(params, data, num_boost_round=settings.trees))
     return Boosted(tuple(models), horizon)
 
 
-def _asked(model: Boosted, horizon: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _asked(model: Boosted, horizon: int) -> Index:
     """Return the horizons to ask for: beyond the taught ones, the last taught week again."""
     steps = np.arange(1, horizon + 1)
     over = np.maximum(steps - model.horizon, 0)
-    return np.maximum(steps - 7 * np.ceil(over / 7).astype(np.int64), 1)
+    return np.asarray(np.maximum(steps - 7 * np.ceil(over / 7).astype(np.int64), 1))
 
 
 def predict(model: Boosted, known: Sequence[Series], *, horizon: int) -> Array:

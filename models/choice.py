@@ -66,7 +66,9 @@ def learn(tested: Sequence[Fold]) -> Weights:
         for b, (start, stop) in enumerate(BANDS):
             if start <= size:
                 key = (fold.segment, b)
-                losses.setdefault(key, {}).setdefault(fold.unique_id, []).append(errors[:, start - 1 : stop].mean(axis=1))
+                losses.setdefault(key, {}).setdefault(fold.unique_id, []).append(
+                    errors[:, start - 1 : stop].mean(axis=1)
+                )
     shares = {}
     for (segment, b), by_series in losses.items():
         curve = np.mean([np.minimum(np.mean(v, axis=0), 10.0) for v in by_series.values()], axis=0)

@@ -9,9 +9,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from costops.models import backtest, choice, intervals, scores, synthetic
+from costops.models import backtest, budget, choice, intervals, scores, synthetic
 from costops.models.backtest import Fold, Outlook
-from costops.models.baselines import seasonal_naive
 from costops.models.boosted import Boosted, Series, Settings, train
 from costops.models.features import Array
 from costops.models.panel import REFUSAL_SCHEMA, Daily, Panel, clean
@@ -27,6 +26,11 @@ SCHEMA = {
     "unique_id": pl.String, "ds": pl.Date, "cutoff": pl.Date, "yhat": pl.Float64,
     "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
     "model": pl.String, "grade": pl.String,
+}  # fmt: skip
+
+
+COVERAGE_SCHEMA = {
+    "segment": pl.String, "band": pl.String, "forecasts": pl.UInt32, "coverage80": pl.Float64, "coverage95": pl.Float64,
 }  # fmt: skip
 
 
@@ -49,6 +53,7 @@ class Fitted:
     weights: choice.Weights
     calibration: intervals.Calibration
     pooled: float = 0.0
+    dependence: float = budget.DEPENDENCE  # correlation between the errors of two days
     decisions: dict[str, Decision] = field(default_factory=dict)
     trained_to: date | None = None
 
@@ -128,9 +133,22 @@ def fit(series: Sequence[Daily], *, horizon: int, settings: Settings | None = No
         weights=weights,
         calibration=calibration,
         pooled=min(pooled, 0.0),
+        dependence=_dependence(tested, centres),
         trained_to=max((s.last for s in series), default=None),
     )
     return replace(fitted, decisions=_decide(tested, fitted)), tested
+
+
+def _dependence(tested: Sequence[Fold], centres: Sequence[Array]) -> float:
+    """Return how much the errors of the days of one forecast go together, measured on month-long folds."""
+    errors, sigmas = [], []
+    for fold, centre in zip(tested, centres, strict=False):
+        size = min(fold.actual.size, 30)
+        if fold.segment == "regular" and size >= 14:
+            raw = intervals.widths(fold.outlook)
+            errors.append(fold.actual[:size] - centre[:size])
+            sigmas.append((raw.up[95] + raw.down[95])[:size] / 2 / 1.96)
+    return budget.dependence(errors, sigmas)
 
 
 def _by_series(tested: Sequence[Fold]) -> dict[str, list[Fold]]:
@@ -262,12 +280,14 @@ def _coverage(tested: Sequence[Fold], fitted: Fitted) -> pl.DataFrame:
             if start > size:
                 break
             inside = {
-                f"coverage{v}": scores.coverage(fold.actual[cut], bounds[f"lo{v}"][:size][cut], bounds[f"hi{v}"][:size][cut])
+                f"coverage{v}": scores.coverage(
+                    fold.actual[cut], bounds[f"lo{v}"][:size][cut], bounds[f"hi{v}"][:size][cut]
+                )
                 for v in intervals.LEVELS
             }
             rows.append({"segment": fold.segment, "band": f"{start}-{stop}", "first_day": start, **inside})
     if not rows:
-        return pl.DataFrame(schema={"segment": pl.String, "band": pl.String, "forecasts": pl.UInt32, "coverage80": pl.Float64, "coverage95": pl.Float64})  # fmt: skip
+        return pl.DataFrame(schema=COVERAGE_SCHEMA)
     grouped = pl.DataFrame(rows).group_by("segment", "band", "first_day").agg(
         pl.len().alias("forecasts"), pl.col("coverage80").mean(), pl.col("coverage95").mean()
     )  # fmt: skip
@@ -314,7 +334,8 @@ def forecast(
     out = pl.concat(blocks) if blocks else pl.DataFrame(schema=SCHEMA)
     bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95").is_finite()))
     lost = bad["unique_id"].unique(maintain_order=True).to_list()
-    beyond = pl.DataFrame([(n, "its forecast leaves the range of floating point numbers") for n in lost], schema=REFUSAL_SCHEMA, orient="row")  # fmt: skip
+    reasons = [(name, "its forecast leaves the range of floating point numbers") for name in lost]
+    beyond = pl.DataFrame(reasons, schema=REFUSAL_SCHEMA, orient="row")
     return Result(
         forecasts=out.filter(~pl.col("unique_id").is_in(lost)),
         scores=pl.DataFrame(scored, schema=scores.SCHEMA),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -111,19 +112,22 @@ def calibrate(tested: Sequence[Fold], centres: Sequence[Array]) -> Calibration:
             for (level, side), values in _scores(fold, centre[:size], inside).items():
                 for pool in (fold.segment, "all"):
                     pools.setdefault((pool, b, level, side), []).append((fold.unique_id, values))
-    factors: dict[Key, float] = {}
-    for segment in {f.segment for f in tested} | {"regular", "short", "intermittent", "signed"}:
-        for b in range(len(BANDS)):
-            for level in LEVELS:
-                for side in ("up", "down"):
-                    own = pools.get((segment, b, level, side), [])
-                    if len({name for name, _ in own}) < FEWEST:
-                        own = pools.get(("all", b, level, side), [])
-                    if own:
-                        factor = _factor(own, level)
-                        # a short history hides its own risks: it never gets less than the raw width
-                        factors[segment, b, level, side] = max(factor, 1.0) if segment == "short" else factor
-    return Calibration(factors)
+    return Calibration(_factors(pools))
+
+
+def _factors(pools: dict[Key, list[tuple[str, Array]]]) -> dict[Key, float]:
+    """Return the factor of each pool; one with few series borrows from all."""
+    segments = {key[0] for key in pools} | {"regular", "short", "intermittent", "signed"}
+    out: dict[Key, float] = {}
+    for segment, b, level, side in product(sorted(segments), range(len(BANDS)), LEVELS, ("up", "down")):
+        own = pools.get((segment, b, level, side), [])
+        if len({name for name, _ in own}) < FEWEST:
+            own = pools.get(("all", b, level, side), [])
+        if own:
+            factor = _factor(own, level)
+            # a short history hides its own risks: it never gets less than the raw width
+            out[segment, b, level, side] = max(factor, 1.0) if segment == "short" else factor
+    return out
 
 
 def _factor(pool: list[tuple[str, Array]], level: int) -> float:

@@ -82,7 +82,9 @@ def _instants(column: pl.Series) -> pl.Series:
 def _typed(panel: pl.DataFrame) -> pl.DataFrame:
     missing = [name for name in ("unique_id", "ds", "y") if name not in panel.columns]
     if missing:
-        raise PanelError(f"column {', '.join(missing)} is missing; expected unique_id, ds, y, got {', '.join(panel.columns)}")
+        raise PanelError(
+            f"column {', '.join(missing)} is missing; expected unique_id, ds, y, got {', '.join(panel.columns)}"
+        )
     value = panel["y"]
     if value.dtype == pl.String:
         value = value.str.strip_chars().cast(pl.Float64, strict=False)
@@ -179,7 +181,9 @@ def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool = False
     dated = pl.col("at").is_not_null()
     finite = pl.col("y").is_finite() & pl.col("y").is_not_null()
     notes.append(_notes(typed.filter(~dated), "rows without a readable date left out"))
-    notes.append(_notes(typed.filter(dated & ~finite.fill_null(value=False)), "rows without a finite value treated as missing"))
+    notes.append(
+        _notes(typed.filter(dated & ~finite.fill_null(value=False)), "rows without a finite value treated as missing")
+    )
     good = typed.filter(dated & finite)
     if as_of is not None:
         late = pl.col("at").dt.date() > as_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costops.models.features import Array
+from costops.models.features import Array, Index
 
 Mask = NDArray[np.bool_]
 
@@ -66,8 +66,8 @@ def rolling_median(x: Array, days: int) -> Array:
     out = np.empty_like(x)
     padded = np.pad(x, ((0, 0), (half, half)), constant_values=np.nan)
     view = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=1)
-    whole = np.isfinite(view[:, :, 0]) & np.isfinite(view[:, :, -1]) & np.isfinite(x)
-    rest = ~whole
+    whole: Mask = np.asarray(np.isfinite(view[:, :, 0]) & np.isfinite(view[:, :, -1]) & np.isfinite(x))
+    rest: Mask = np.logical_not(whole)
     missing = np.isnan(x).any(axis=1)
     for row in range(x.shape[0]):
         if missing[row]:
@@ -101,7 +101,7 @@ def profile(x: Array, trend: Array) -> Array:
     return np.asarray(np.where(usable & np.isfinite(centred), centred, 0.0))
 
 
-def sigma(residual: Array, weekdays: Array) -> Array:
+def sigma(residual: Array, weekdays: Index) -> Array:
     """Return the noise of each day: working days pooled, Saturday and Sunday drawn to the pool.
 
     `weekdays` says which weekday (0 is Monday) each day of each row is.

@@ -59,7 +59,13 @@ def pinball(actual: Array, quantile: Array, q: float) -> float:
 
 def crps(actual: Array, yhat: Array, bounds: Mapping[str, Array]) -> float:
     """Return twice the mean pinball loss at 2.5, 10, 50, 90 and 97.5 %."""
-    pairs = ((0.025, bounds["lo95"]), (0.1, bounds["lo80"]), (0.5, yhat), (0.9, bounds["hi80"]), (0.975, bounds["hi95"]))
+    pairs = (
+        (0.025, bounds["lo95"]),
+        (0.1, bounds["lo80"]),
+        (0.5, yhat),
+        (0.9, bounds["hi80"]),
+        (0.975, bounds["hi95"]),
+    )
     return 2.0 * float(np.mean([pinball(actual, values, q) for q, values in pairs]))
 
 

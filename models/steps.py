@@ -6,7 +6,18 @@ import numpy as np
 
 from costops.models.features import Array, Index
 from costops.models.residual import (
-    LEAST_NOISE, MAD_TO_SIGMA, Mask, Parts, Step, profile, rolling_median, row_median, sigma, to_logs, unfold, TREND_DAYS,
+    LEAST_NOISE,
+    MAD_TO_SIGMA,
+    TREND_DAYS,
+    Mask,
+    Parts,
+    Step,
+    profile,
+    rolling_median,
+    row_median,
+    sigma,
+    to_logs,
+    unfold,
 )  # fmt: skip
 
 SIDE = 18  # days on either side that have to agree
@@ -36,7 +47,7 @@ def _tail_counts(x: Array) -> tuple[Array, Array]:
 def _place(row: Array, day: int) -> int:
     """Return the day within reach at which two levels explain the row best."""
     lo, hi = max(day - SIDE, 0), min(day + SIDE, row.size)
-    best, where = np.inf, day
+    best, where = float("inf"), day
     for split in range(max(day - 6, lo + 2), min(day + 7, hi - 1)):
         left, right = row[lo:split], row[split:hi]
         left, right = left[np.isfinite(left)], right[np.isfinite(right)]
@@ -51,7 +62,7 @@ def _place(row: Array, day: int) -> int:
 def _noise(x: Array) -> Array:
     """Return a noise level that steps and trends cannot inflate, from differences of neighbouring days."""
     step = np.diff(x, axis=1)
-    return np.maximum(MAD_TO_SIGMA * row_median(np.abs(step)) / np.sqrt(2), LEAST_NOISE)
+    return np.asarray(np.maximum(MAD_TO_SIGMA * row_median(np.abs(step)) / np.sqrt(2), LEAST_NOISE))
 
 
 def find(x: Array, noise: Array) -> list[Step]:
