@@ -27,6 +27,7 @@ class Type(Enum):
     USD_BILL = (pl.Decimal(38, 18), "DECIMAL(38,18)")
     TEXTS = (pl.List(pl.String()), "VARCHAR[]")
     DAYS = (pl.List(pl.Date()), "DATE[]")
+    COUNTS = (pl.List(pl.Int64()), "BIGINT[]")
 
     @property
     def polars(self) -> pl.DataType:
@@ -110,10 +111,11 @@ _INPUTS = (
     Field("rows_kept", _COUNT, "rows in the lake that came from it"),
     Field("duplicates", _COUNT, "records that the source has told already, or told again later"),
     Field("findings", _COUNT, "records set aside with a reason, see `core_finding`"),
-    Field("non_billable", _COUNT, "records that carry no billable usage: failed requests, message chunks, other events"),
+    Field("non_billable", _COUNT, "records that carry no billable usage: failed requests, message chunks, "
+          "other events"),
     Field("late_records", _COUNT, "rows kept whose day lies before the day in the input's name"),
     Field("days", Type.DAYS, "days that it touches"),
-    Field("partitions", Type.TEXTS, "days it may touch after deduplication"),
+    Field("kept_by_day", Type.COUNTS, "rows kept on each of `days`"),
 )
 
 _FINDINGS = (

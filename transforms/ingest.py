@@ -4,7 +4,7 @@ One pass reads the records; what is wrong with one is decided in columns, never 
 cannot stop a good one. Tables that the caller makes and finds in the connection:
 
     inputs      file_no, filename, input_id, uri, file_at, file_day       (given)
-    parsed      one row per row of the source: internal columns `_n, _file, _verdict, _odd, _rank`, then core_usage
+    parsed      one row per row of the source: internal columns `_n, _file, _verdict, _odd, _raw`, then core_usage
     odd         rows whose usage object needs a closer look (unknown key, fraction, sign)
 
 `_verdict` is 'ok', or why the row is not kept: a `skip` reason prefixed `skip:`, or a finding's reason code.
@@ -12,10 +12,13 @@ cannot stop a good one. Tables that the caller makes and finds in the connection
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 
 from costops.transforms.parse.format import (
     COUNT,
+    Fields,
     Format,
     Raw,
     branches,
@@ -38,6 +41,9 @@ _ABSENT = {"granularity": "'request'", "status": "'ok'", "service_tier": "'stand
            **dict.fromkeys(_ZERO, "0")}
 """What a column holds whose format has no expression for it; NULL where it is not named."""
 
+_CONSTANT = re.compile(r"\s*(?:'[^']*'|NULL|coalesce\((?:NULL|'[^']*')(?:, (?:NULL|'[^']*'))*\))\s*")
+"""An expression that reads nothing from the record."""
+
 _KEY_END = '":'
 _WHOLE = r"'^\s*\+?[0-9]+(\.0*)?\s*$'"
 
@@ -53,12 +59,15 @@ def read_records(form: Format, filenames: list[str], *, largest: int) -> str:
         filename = true, ignore_errors = true, maximum_object_size = {largest}, columns = {{{fields}}})"""
 
 
-def read_rows(form: Format, filenames: list[str], *, largest: int, delimiter: str = ",") -> str:
+def read_rows(filenames: list[str], *, fields: Fields, largest: int) -> str:
     """The same over CSV files with a header: each field by its column name, absent ones NULL."""
     names = ", ".join(_quoted(name) for name in filenames)
-    return f"""SELECT *, row_number() OVER () AS _n FROM read_csv([{names}], header = true, all_varchar = true,
-        union_by_name = true, filename = true, delim = {_quoted(delimiter)}, null_padding = true,
-        quote = '"', escape = '"', strict_mode = false, max_line_size = {largest})"""
+    absent = ", ".join(f"NULL::VARCHAR AS {_identifier(name)}" for name in fields)
+    return f"""SELECT *, row_number() OVER () AS _n FROM (
+        SELECT {absent} WHERE false UNION ALL BY NAME
+        SELECT * FROM read_csv([{names}], header = true, all_varchar = true, union_by_name = true,
+            filename = true, delim = ',', null_padding = true, quote = '"', escape = '"', strict_mode = false,
+            max_line_size = {largest}, ignore_errors = true))"""
 
 
 def parse_statement(form: Format, records: str, options: Mapping[str, str]) -> str:
@@ -82,12 +91,11 @@ mapped AS (
     SELECT records.line_no AS _n, records.file_no AS _file, records._empty, records._odd, records._bad_text,
     {_filled(form.skip, options)} AS _skip,
     {_first_raw(form)} AS _raw,
-    {f"cast({form.rank} AS BIGINT)" if form.rank != "0" else "0"} AS _rank,
     CASE {checks or "WHEN false THEN NULL"} END AS _check,
     {selected}
     FROM records
 )
-SELECT _n, _file, _odd, _rank, CASE WHEN _odd THEN _raw END AS _raw,
+SELECT _n, _file, _odd, CASE WHEN _odd THEN _raw END AS _raw,
     CASE WHEN _empty THEN 'malformed_record'
         WHEN _skip IS NOT NULL THEN concat('skip:', _skip)
         WHEN _bad_text IS NOT NULL THEN concat('impossible_count:', _bad_text)
@@ -96,22 +104,22 @@ SELECT _n, _file, _odd, _rank, CASE WHEN _odd THEN _raw END AS _raw,
         WHEN {_contradiction(set(columns))} THEN 'impossible_count'
         WHEN record_id IS NULL OR record_id = '' THEN 'missing_field:record_id'
         WHEN used_at IS NULL THEN 'missing_field:used_at'
-        WHEN model_id IS NULL OR model_id = '' THEN 'missing_field:model_id'
-        WHEN provider IS NULL THEN 'missing_field:provider'
+        {"WHEN model_id IS NULL OR model_id = '' THEN 'missing_field:model_id'" if "model_id" in columns else ""}
+        {"WHEN provider IS NULL THEN 'missing_field:provider'" if "provider" in columns else ""}
         ELSE 'ok' END AS _verdict,
-    {", ".join(_typed(name, columns) for name in columns)}
+    {", ".join(map(_typed, columns))}
 FROM mapped"""
 
 
-def usage_select(form: Format, options: Mapping[str, str], *, where: str = "true") -> str:
+def usage_select(form: Format, options: Mapping[str, str], *, source: str, where: str = "true") -> str:
     """A SELECT over `parsed` and `inputs`: the kept rows with all `core_usage` columns, typed and in order.
 
-    `$source` is bound by the caller; `_file, _n, _rank` stand behind the columns.
+    Behind the columns stand `_file`, `_n` (the record) and `_row` (the row of `parsed`).
     """
-    told = _told(form, options)
+    told, constants = _told(form, options), _expressions(form, options)
     inputs = " + ".join(f"coalesce({name}, 0)" for name in INPUT_LEAVES if name in told) or "0"
     special = {
-        "source": "$source", "input_id": "i.input_id", "day": "cast(used_at AS DATE)",
+        "source": _quoted(source), "input_id": "i.input_id", "day": "cast(used_at AS DATE)",
         "input_tokens": f"cast({inputs} AS BIGINT)",
     }
     parts = []
@@ -119,9 +127,9 @@ def usage_select(form: Format, options: Mapping[str, str], *, where: str = "true
         if name in told and name not in special:
             parts.append(f"p.{name}")
             continue
-        expression = special.get(name, _ABSENT.get(name, "NULL"))
+        expression = special.get(name, constants.get(name, _ABSENT.get(name, "NULL")))
         parts.append(f"cast({expression} AS {CORE_USAGE.type_of(name).duckdb}) AS {name}")
-    return f"""SELECT {", ".join(parts)}, p._file, p._n, p._rank
+    return f"""SELECT {", ".join(parts)}, p._file, p._n, p.rowid AS _row
 FROM parsed AS p JOIN inputs AS i ON i.file_no = p._file WHERE {where}"""
 
 
@@ -141,21 +149,33 @@ leaves AS (
 SELECT l._n, l._file, l.path, l.value,
     CASE WHEN k.kind = '{COUNT}' THEN 'impossible_count' ELSE 'unknown_unit' END AS reason
 FROM leaves AS l LEFT JOIN known AS k ON k.path = l.path
-WHERE (k.kind = '{COUNT}' AND NOT coalesce(regexp_full_match(trim(l.value, '"'), {_WHOLE}), false))
+WHERE (k.kind = '{COUNT}' AND NOT coalesce(regexp_full_match(trim(l.value, '"'), {_WHOLE})
+        AND n(trim(l.value, '"')) <= {LARGEST_COUNT}, false))
    OR (k.kind IS NULL AND l.type IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'HUGEINT') AND l.value NOT IN ('0', '0.0')
        AND regexp_matches(l.path, '(token|count|second|char|image|audio|video|search|request|page|unit)', 'i')
        AND NOT contains(l.path, '['))"""
 
 
+def told_columns(form: Format) -> set[str]:
+    """The `core_usage` columns that a format can fill."""
+    return {*form.columns, *_ABSENT, "input_id", "input_tokens"}
+
+
 def _told(form: Format, options: Mapping[str, str]) -> dict[str, str]:
-    """`core_usage` column -> expression, in the table's order, with the tier's default."""
+    """`core_usage` column -> expression that reads the record, in the table's order; constants are left out."""
+    return {name: expression for name, expression in _expressions(form, options).items()
+            if not _CONSTANT.fullmatch(expression)}
+
+
+def _expressions(form: Format, options: Mapping[str, str]) -> dict[str, str]:
+    """`core_usage` column -> expression, with the tier's default."""
     told = {name: _filled(expression, options) for name, expression in form.columns.items()}
     if "service_tier" in told:
         told["service_tier"] = f"coalesce({told['service_tier']}, 'standard')"
     return {name: told[name] for name in CORE_USAGE.columns if name in told}
 
 
-def _typed(name: str, columns: Mapping[str, str]) -> str:
+def _typed(name: str) -> str:
     kind = CORE_USAGE.type_of(name).duckdb
     return f"cast(coalesce({name}, 0) AS {kind}) AS {name}" if name in _ZERO else f"cast({name} AS {kind}) AS {name}"
 
@@ -187,16 +207,18 @@ def _bad_text_counts(form: Format) -> str:
 
 
 def _odd(form: Format) -> str:
-    """True where a raw usage object has more keys than its view explains, a fraction, a sign or a truth value."""
+    """True where a raw usage object has more keys than its view explains, a fraction or a truth value.
+
+    A sign needs no look here: a negative count shows in the columns."""
     tests = []
     for name, raw in form.raw.items():
         text = f"{name}_raw"
         seen = [*leaves(raw.spec, name), *branches(raw.spec, name)]
         explained = " + ".join(f"({path} IS NOT NULL)::INTEGER" for path in seen)
-        keys = f"(length({text}) - length(replace({text}, '{_KEY_END}', ''))) // 2"
-        nulls = f"(length({text}) - length(replace({text}, ':null', ''))) // 5"
-        tests.append(f"({explained} <> {keys} - {nulls} OR contains({text}, '.') OR contains({text}, '-') "
-                     f"OR contains({text}, 'true'))")
+        keys = f"(strlen({text}) - strlen(replace({text}, '{_KEY_END}', ''))) // 2"
+        nulls = f"(strlen({text}) - strlen(replace({text}, ':null', ''))) // 5"
+        tests.append(f"CASE WHEN {explained} = {keys} THEN contains({text}, '.') OR contains({text}, 'true') "
+                     f"ELSE {explained} <> {keys} - {nulls} OR contains({text}, '.') OR contains({text}, 'true') END")
     return "coalesce(" + " OR ".join(tests) + ", false)" if tests else "false"
 
 
@@ -210,6 +232,15 @@ def _filled(expression: str, options: Mapping[str, str]) -> str:
         value = options.get(key)
         expression = expression.replace(f"$opt_{key}", _quoted(value) if value else "NULL")
     return expression
+
+
+def input_id(source: str, uri: str) -> str:
+    """The id of an input of a source, the same whatever its bytes."""
+    return hashlib.sha256(f"{source}\x1f{uri}".encode()).hexdigest()[:12]
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _quoted(text: str) -> str:

@@ -95,7 +95,7 @@ CORE_CHARGE = Table(
 CORE_INPUT = Table(
     "core_input", "one input (file or page) of a source, as last read",
     columns("source", "input_id", "uri", "kind", "content_sha256", "lines_read", "rows_kept", "duplicates",
-            "findings", "non_billable", "late_records", "days"),
+            "findings", "non_billable", "late_records", "days", "kept_by_day"),
     key=("source", "input_id"), partition=("source",), sort=("uri",), required=frozenset({"input_id", "uri"}),
 )
 CORE_FINDING = Table(
@@ -168,9 +168,37 @@ CORE_INVOICE = Table(
     }) | {"source", "billing_period", "provider", "x_ChargeKind", "x_DocumentType"},
 )
 
+_PRICE_OWN: tuple[Field, ...] = (
+    Field("mode", Type.TEXT, "`thinking` where a model costs more when it thinks; empty otherwise"),
+    Field("unit", Type.TEXT, "what is priced: a name of `units`"),
+    Field("price_usd", Type.USD_BILL, "dollars for `per` units, with every published digit"),
+    Field("per", Type.COUNT, "how many units the price is for"),
+    Field("minimum", Type.COUNT, "fewest units that one request is billed for"),
+    Field("min_input", Type.COUNT, "smallest total input of a request at this price, inclusive"),
+    Field("max_input", Type.COUNT, "total input from which another price holds, exclusive"),
+    Field("schedule", Type.TEXT, "hours and days of a price that differs by time: zone, windows, days; or empty"),
+    Field("in_schedule", Type.FLAG, "whether the price holds inside or outside of the schedule"),
+    Field("valid_from", Type.INSTANT, "from when the provider charged it, inclusive (UTC)"),
+    Field("valid_to", Type.INSTANT, "until when, exclusive; the year 9999 where no end is known"),
+    Field("date_basis", Type.TEXT, "`stated`, `open` (no start is known), `carried back`, `snapshot`"),
+    Field("zone", Type.TEXT, "time zone in which the provider states the date"),
+    Field("recorded_at", Type.INSTANT, "when the book learned it"),
+    Field("retracted_at", Type.INSTANT, "when the book ceased to hold it true; NULL while it does"),
+    Field("source_hash", Type.TEXT, "first 12 hex digits of SHA-256 over the feed's figures"),
+    Field("note", Type.TEXT, "what the feed says about it: reason, link, caveat"),
+)
+CORE_PRICE = Table(
+    "core_price", "one price of one unit: when it was charged, and when the book held it true",
+    columns("price_id", "provider", "model_id", "region", "service_tier", *_PRICE_OWN[:12],
+            Field("price_source", Type.TEXT, "the feed that says so, with its version"), *_PRICE_OWN[12:]),
+    key=("price_id", "unit", "recorded_at"), sort=("provider", "model_id", "service_tier", "region", "price_id"),
+    required=frozenset({"price_id", "provider", "model_id", "unit", "price_usd", "per", "valid_from", "valid_to",
+                        "recorded_at", "price_source"}),
+)
+
 TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
-    CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE,
+    CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}

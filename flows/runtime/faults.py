@@ -1,0 +1,31 @@
+"""Planted faults, for the tests that prove a run can be killed anywhere.
+
+`COSTOPS_FAULT=point:n:action` makes the n-th passage of a named point in the lake's writer kill the process,
+raise or sleep. It is refused unless `COSTOPS_TESTING=1` is set as well.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+_passed: dict[str, int] = {}
+
+
+def fault(point: str) -> None:
+    """Do what `COSTOPS_FAULT` says of this point, if anything."""
+    plan = os.environ.get("COSTOPS_FAULT")
+    if not plan or os.environ.get("COSTOPS_TESTING") != "1":
+        return
+    name, count, action = plan.split(":")
+    if name != point:
+        return
+    _passed[point] = _passed.get(point, 0) + 1
+    if _passed[point] != int(count):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action == "sleep":
+        time.sleep(30)
+    raise OSError(5, f"planted fault at {point}")

@@ -1,0 +1,234 @@
+"""The lake: one Parquet file per partition, read and written here and nowhere else.
+
+    LAKE/<dataset>/<column>=<value>/.../part-0.parquet    the data, plain for any reader
+    LAKE/_state/                                          format version, lock, hints (never needed to read)
+    LAKE/raw/                                             pulled answers as received, by content hash
+    LAKE/catalog.sql                                      one view per dataset
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from costops.flows.runtime.objects import Folder, Store
+from costops.transforms import query
+from costops.transforms.check import check
+from costops.transforms.errors import Refused
+from costops.transforms.fields import Type
+from costops.transforms.tables import TABLE, TABLES, Table
+
+VERSION = 1
+"""Version of the lake's format; a lake written by a newer one is refused."""
+
+ROW_GROUP = 122_880
+_PART = "part-0.parquet"
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+Partition = Mapping[str, str]
+
+
+class Lake:
+    """Datasets in a store. `scratch` is a local folder for files in the making."""
+
+    def __init__(self, store: Store, scratch: Path) -> None:
+        self.store = store
+        self.scratch = scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+
+    def open(self, *, create: bool = True) -> None:
+        """Check the format version; write it into a new lake."""
+        key = "_state/format.json"
+        found = self.store.read(key)
+        if found is None:
+            if create:
+                self.store.put(key, json.dumps({"version": VERSION}).encode())
+            return
+        try:
+            version = int(json.loads(found)["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"{self.store.uri}/{key}: damaged; restore it as {{\"version\": {VERSION}}} after "
+                          "`cost-ops lake verify`.") from error
+        if version > VERSION:
+            raise Refused(f"{self.store.uri}: written by a newer version (format {version}, this program knows "
+                          f"{VERSION}); upgrade llm-costops.")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lake for one writer; another writer is refused (exit code 4).
+
+        On a local lake the lock dies with its holder, however it dies. In a bucket each partition is replaced by
+        one conditional request, and runs are kept apart by the scheduler.
+        """
+        if not isinstance(self.store, Folder):
+            yield
+            return
+        path = self.store.path("_state/lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise Refused(f"{self.store.uri}: cannot be written ({error.strerror}); mend the rights.") from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Refused(f"{self.store.uri}: another run is writing; wait for it, then run again.") from None
+            yield
+        finally:
+            os.close(handle)
+
+    # -- partitions --------------------------------------------------------------------------------------------
+
+    def key(self, table: Table, partition: Partition) -> str:
+        """The object key of a partition."""
+        folders = "".join(f"{name}={partition[name]}/" for name in table.partition)
+        return f"{table.name}/{folders}{_PART}"
+
+    def partitions(self, table: Table, **fixed: str) -> list[dict[str, str]]:
+        """The partitions that exist, those with the `fixed` values only, in order."""
+        prefix = f"{table.name}/"
+        for name in table.partition:
+            if name not in fixed:
+                break
+            prefix += f"{name}={fixed[name]}/"
+        found = []
+        for item in self.store.list(prefix):
+            parts = item.key.split("/")
+            if parts[-1] != _PART:
+                continue
+            values = dict(part.split("=", 1) for part in parts[1:-1])
+            if all(values.get(name) == value for name, value in fixed.items()):
+                found.append(values)
+        return found
+
+    def file(self, table: Table, partition: Partition) -> Path | None:
+        """A local file of the partition, in folders that name it; None where there is none."""
+        return self.store.fetch(self.key(table, partition), self.scratch / "read")
+
+    def files(self, table: Table, partitions: Iterable[Partition]) -> list[Path]:
+        """Local files of those partitions that exist."""
+        return [path for part in partitions if (path := self.file(table, part)) is not None]
+
+    def read(self, table: Table, partitions: Iterable[Partition] | None = None) -> pl.DataFrame:
+        """Partitions as a frame with the table's columns and types; empty where there are none."""
+        if partitions is None:
+            partitions = self.partitions(table)
+        frames = []
+        for partition in partitions:
+            path = self.file(table, partition)
+            if path is None:
+                continue
+            try:
+                frame = pl.read_parquet(path, hive_partitioning=False)
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise self.damaged(table, partition) from error
+            frames.append(frame.with_columns(
+                _literal(value, table.type_of(name)).alias(name) for name, value in partition.items()).select(
+                    pl.col(name) if name in (*frame.columns, *partition) else pl.lit(None, dtype).alias(name)
+                    for name, dtype in table.schema.items()))
+        return pl.concat(frames) if frames else pl.DataFrame(schema=table.schema)
+
+    def damaged(self, table: Table, partition: Partition) -> Refused:
+        """What to say of a partition that cannot be read."""
+        return Refused(f"{self.store.uri}/{self.key(table, partition)}: damaged; run `cost-ops lake verify`, delete "
+                       "the file, then `cost-ops backfill` its day.")
+
+    def commit(self, table: Table, partition: Partition, path: Path) -> bool:
+        """Replace a partition by a finished file. False where it held the same bytes already."""
+        changed = self.store.put(self.key(table, partition), path)
+        path.unlink(missing_ok=True)
+        return changed
+
+    def write(self, table: Table, frame: pl.DataFrame, *, connection: query.Connection | None = None
+              ) -> list[dict[str, str]]:
+        """Check a frame and replace every partition that it has rows for; the partitions that changed.
+
+        The rows of a partition are written whole: what it held before is gone.
+        """
+        frame = check(frame, table).sort(table.sort or table.key, nulls_last=True, maintain_order=True)
+        con = connection or query.connect(threads=1, scratch=self.scratch)
+        changed = []
+        for values, rows in frame.group_by(table.partition, maintain_order=True) if table.partition else [((), frame)]:
+            partition = {name: str(value) for name, value in zip(table.partition, values, strict=True)}
+            made = rows.select(f.name for f in table.file_fields)
+            con.register("rows_to_write", made.to_arrow())
+            path = self.encode(con, "SELECT * FROM rows_to_write", table)
+            con.unregister("rows_to_write")
+            if self.commit(table, partition, path):
+                changed.append(partition)
+        return changed
+
+    def replace(self, table: Table, frame: pl.DataFrame, scope: Iterable[Partition]) -> list[dict[str, str]]:
+        """Write a frame, and remove the partitions of `scope` that it has no rows for."""
+        changed = self.write(table, frame)
+        kept = {tuple(str(value) for value in values) for values in
+                frame.select(table.partition).unique().rows()} if table.partition else set()
+        for partition in scope:
+            if tuple(partition[name] for name in table.partition) not in kept:
+                changed.extend([dict(partition)] if self.remove(table, partition) else [])
+        return changed
+
+    def remove(self, table: Table, partition: Partition) -> bool:
+        """Delete a partition; False where there was none."""
+        key = self.key(table, partition)
+        there = self.store.read(key) is not None
+        self.store.delete(key)
+        return there
+
+    def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
+        """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""
+        path = self.scratch / f"{table.name}-{os.getpid()}-{next(_numbers)}.parquet.part"
+        query.run(connection, f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, "
+                              f"ROW_GROUP_SIZE {ROW_GROUP}, PARQUET_VERSION V2)")
+        return path
+
+    # -- queries -----------------------------------------------------------------------------------------------
+
+    def relation(self, table: Table, partitions: Iterable[Partition]) -> str:
+        """SQL for the rows of those partitions; an empty relation of the right types where there are none."""
+        paths = self.files(table, partitions)
+        if not paths:
+            columns = ", ".join(f"cast(NULL AS {f.type.duckdb}) AS {f.name}" for f in table.fields)
+            return f"(SELECT {columns} WHERE false)"
+        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        types = ", ".join(f"'{name}': {table.type_of(name).duckdb}" for name in table.partition)
+        hive = f"hive_partitioning = true, hive_types = {{{types}}}" if types else "hive_partitioning = false"
+        return f"(SELECT {', '.join(table.columns)} FROM read_parquet([{names}], {hive}))"
+
+    def catalog(self) -> None:
+        """Write `catalog.sql`: one view per dataset that exists, relative to the lake's folder."""
+        lines = ["-- one view per dataset; read it in this folder: duckdb -init catalog.sql"]
+        for table in TABLES:
+            if any(True for _ in self.store.list(f"{table.name}/")):
+                glob = "**/" if table.partition else ""
+                lines.append(f"CREATE OR REPLACE VIEW {table.name} AS SELECT * FROM read_parquet("
+                             f"'{table.name}/{glob}*.parquet', hive_partitioning = true);")
+        if "core_charge" in "".join(lines):
+            kept = ", ".join(TABLE["core_usage"].columns)
+            lines.append(f"CREATE OR REPLACE VIEW core_usage AS SELECT {kept} FROM core_charge;")
+        self.store.put("catalog.sql", ("\n".join(lines) + "\n").encode())
+
+
+def _literal(value: str, kind: Type) -> pl.Expr:
+    """A partition's value, from the folder name, in its column's type."""
+    if value == _NULL:
+        return pl.lit(None, kind.polars)
+    return pl.lit(date.fromisoformat(value) if kind is Type.DAY else value, kind.polars)
+
+
+def _count() -> Iterator[int]:
+    number = 0
+    while True:
+        yield number
+        number += 1
+
+
+_numbers = _count()

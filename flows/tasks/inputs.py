@@ -1,0 +1,138 @@
+"""What the lake knows of a source's inputs: which it has read, at which bytes, and how many rows each day kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.settings import Source
+from costops.flows.sources import files
+from costops.flows.sources.files import Found, Prepared
+from costops.transforms import ingest
+from costops.transforms.tables import CORE_INPUT
+from costops.transforms.window import Window
+
+
+@dataclass
+class Counts:
+    """The state of one input while it is read."""
+
+    prepared: Prepared
+    input_id: str
+    lines: int = 0
+    findings: int = 0
+    skipped: int = 0
+    by_day: dict[date, int] = field(default_factory=dict)
+
+
+class Inputs:
+    """What the lake knows of a source's inputs: `core_input` and the hints that save hashing."""
+
+    def __init__(self, lake: Lake, source: Source) -> None:
+        self.lake, self.source = lake, source
+        self.partition = {"source": source.name}
+        self.rows: dict[str, dict[str, Any]] = {
+            row["input_id"]: row for row in lake.read(CORE_INPUT, [self.partition]).iter_rows(named=True)}
+        self.hint_key = f"_state/hints/{source.name}.json"
+        self.hints: dict[str, str] = _json(lake.store.read(self.hint_key))
+        self.fresh_hints: dict[str, str] = {}
+
+    def sort(self, found: Sequence[Found], work: Path, *, again: bool, window: Window | None
+             ) -> tuple[list[Prepared], list[Prepared]]:
+        """The inputs that are new or changed, prepared for reading; and of these the changed ones."""
+        fresh, modified = [], []
+        for one in found:
+            row = self.rows.get(ingest.input_id(self.source.name, one.uri))
+            touches = again and (window is None or row is None or any(day in window for day in row["days"] or []))
+            if row and not touches and self.hints.get(one.uri) == one.listed.version:
+                continue
+            prepared = self._prepare(one, work)
+            if row and row["content_sha256"] == prepared.sha256 and not touches:
+                self.fresh_hints[one.uri] = one.listed.version
+                _drop(prepared, work)
+                continue
+            fresh.append(prepared)
+            if row:
+                modified.append(prepared)
+        return fresh, modified
+
+    def neighbours(self, modified: Sequence[Prepared], found: Sequence[Found], fresh: Sequence[Prepared],
+                   work: Path) -> list[Prepared]:
+        """Every other input that shares a day with the former state of a changed one."""
+        days = {day for one in modified for day in self.rows[ingest.input_id(self.source.name, one.found.uri)]["days"] or []}
+        if not days:
+            return []
+        taken = {one.found.uri for one in fresh}
+        return [self._prepare(one, work) for one in found if one.uri not in taken
+                and (row := self.rows.get(ingest.input_id(self.source.name, one.uri))) and days & set(row["days"] or [])]
+
+    def _prepare(self, one: Found, work: Path) -> Prepared:
+        return files.prepare(one, work)
+
+    def days_of(self, ids: Iterable[str]) -> set[date]:
+        """The days that these inputs touched when last read."""
+        return {day for one in ids if one in self.rows for day in self.rows[one]["days"] or []}
+
+    def put(self, counts: Counts) -> None:
+        """Remember an input as read now; its days are filled in by `settle`."""
+        uri = counts.prepared.found.uri
+        old = self.rows.get(counts.input_id)
+        kept = dict(zip(old["days"] or [], old["kept_by_day"] or [], strict=True)) if old else {}
+        self.rows[counts.input_id] = {
+            "source": self.source.name, "input_id": counts.input_id, "uri": uri, "kind": self.source.kind,
+            "content_sha256": counts.prepared.sha256, "lines_read": counts.lines, "findings": counts.findings,
+            "non_billable": counts.skipped, "_kept": kept,
+        }
+        self.fresh_hints[uri] = counts.prepared.found.listed.version
+
+    def settle(self, day: date, kept: dict[str, int]) -> None:
+        """After a partition was written: how many of its rows came from which input."""
+        for one, row in self.rows.items():
+            by_day = row.setdefault("_kept", dict(zip(row.get("days") or [], row.get("kept_by_day") or [],
+                                                      strict=True)))
+            if one in kept:
+                by_day[day] = kept[one]
+            else:
+                by_day.pop(day, None)
+
+    def save(self) -> None:
+        """Write `core_input` and the hints."""
+        rows = []
+        for row in self.rows.values():
+            kept = row.get("_kept")
+            if kept is not None:
+                days = sorted(kept)
+                total = sum(kept.values())
+                named = files.file_day(row["uri"])
+                row |= {
+                    "days": days, "kept_by_day": [kept[day] for day in days], "rows_kept": total,
+                    "duplicates": row["lines_read"] - total - row["findings"] - row["non_billable"],
+                    "late_records": sum(kept[day] for day in days if named and day < named),
+                }
+            rows.append({name: row[name] for name in CORE_INPUT.columns})
+        if rows:
+            self.lake.write(CORE_INPUT, pl.DataFrame(rows, schema=CORE_INPUT.schema))
+        if self.fresh_hints:
+            self.hints |= self.fresh_hints
+            self.lake.store.put(self.hint_key, json.dumps(self.hints, sort_keys=True, indent=0).encode())
+            self.fresh_hints = {}
+
+
+def _drop(prepared: Prepared, work: Path) -> None:
+    if prepared.path.is_relative_to(work):
+        prepared.path.unlink(missing_ok=True)
+
+
+def _json(body: bytes | None) -> dict[str, str]:
+    try:
+        found = json.loads(body) if body else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

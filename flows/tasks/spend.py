@@ -1,0 +1,58 @@
+"""Aggregate: hourly and daily spend of the days that changed, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import polars as pl
+
+from costops.flows.runtime.lake import Lake
+from costops.transforms import query
+from costops.transforms.check import conform
+from costops.transforms.tables import CORE_CHARGE, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, Table
+from costops.transforms.window import month_of
+
+
+def aggregate(lake: Lake, days: Iterable[date]) -> list[date]:
+    """Bring `out_spend_hourly` and `out_spend_daily` up to date for some days; the days whose figures changed.
+
+    A day without charges loses its rows.
+    """
+    con = query.connect(scratch=lake.scratch)
+    sources = {part["source"] for part in lake.partitions(CORE_CHARGE)}
+    changed = []
+    for day in sorted(set(days)):
+        scope = {"day": str(day)}
+        rows = lake.relation(CORE_CHARGE, [{"source": name, "day": str(day)} for name in sorted(sources)])
+        con.execute(f"CREATE OR REPLACE TEMP VIEW core_charge AS SELECT * FROM {rows}")
+        hourly = _summed(con, OUT_SPEND_HOURLY)
+        if lake.replace(OUT_SPEND_HOURLY, hourly, [scope]):
+            changed.append(day)
+    missing = [day for day in set(days) - set(changed)]
+    stale = set(changed) | {day for day in missing if not _has_daily(lake, day)}
+    for month in sorted({month_of(day) for day in stale}):
+        _daily(lake, con, month, {day for day in stale if month_of(day) == month})
+    return changed
+
+
+def _daily(lake: Lake, con: query.Connection, month: str, days: set[date]) -> None:
+    """Replace some days of a month; the others keep their rows."""
+    scope = {"month": month}
+    kept = lake.read(OUT_SPEND_DAILY, [scope]).filter(~pl.col("day").is_in(sorted(days)))
+    rows = lake.relation(OUT_SPEND_HOURLY, [{"day": str(day)} for day in sorted(days)])
+    con.execute(f"CREATE OR REPLACE TEMP VIEW out_spend_hourly AS SELECT * FROM {rows}")
+    lake.replace(OUT_SPEND_DAILY, pl.concat([kept, _summed(con, OUT_SPEND_DAILY)]), [scope])
+
+
+def _has_daily(lake: Lake, day: date) -> bool:
+    """True where the day's rows stand in the month already (a crash may lie between the two tables)."""
+    path = lake.file(OUT_SPEND_DAILY, {"month": month_of(day)})
+    if path is None:
+        return False
+    return bool(pl.scan_parquet(path, hive_partitioning=False).filter(pl.col("day") == day).head(1).collect().height)
+
+
+def _summed(con: query.Connection, table: Table) -> pl.DataFrame:
+    columns = ", ".join(f"cast({f.name} AS {f.type.duckdb}) AS {f.name}" for f in table.fields)
+    return conform(query.frame(con, f"SELECT {columns} FROM ({query.statement(table.name)})"), table)

@@ -1,0 +1,69 @@
+"""Findings: what is wrong with the data, as rows. A run never stops for one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from costops.transforms.tables import CORE_FINDING
+
+MEND: dict[str, str] = {
+    "malformed_record": "compare the line with the source's format; deliver it again whole, or mend the exporter",
+    "impossible_count": "ask the source for the true count; the record is not in any total",
+    "missing_field": "the record cannot be placed without it; check the source's `kind` and its column mapping",
+    "unknown_unit": "the record is kept and priced without this unit; upgrade, or report the new field",
+    "cut_archive": "deliver the archive again whole; what was read of it is counted once",
+    "archive_bomb": "unpack it by hand and check where it comes from; nothing of it was read",
+    "line_too_long": "the line is not a usage record; check what wrote it",
+    "wrong_kind": "the file holds no record of this kind; check the source's `kind` and `uri`",
+    "empty_source": "no input was found; check the source's `uri`, or that the export runs",
+    "unpriced": "add a price under data/reference or in the configuration; the amount is bounded, not zero",
+    "amount_overflow": "the cost does not fit; the count or the price is wrong",
+    "future_record": "the record's time lies in the future; check the clock of what wrote it",
+    "unreadable_file": "mend the file or the rights, then run again",
+    "missing_day": "no record of a day between two days that have some; check the export of that day",
+}
+"""Reason code -> what to do about it; `docs/reference/findings.md` is made from this."""
+
+_CONTENT = re.compile(
+    r'("(?:content|text|prompt|input|output|messages|instructions|arguments|refusal|thinking|summary|'
+    r'inputBodyJson|outputBodyJson|RequestMessages|ResponseMessages|input_text|output_text|reasoning_content)"'
+    r'\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|\[[^\]]*\]?)')
+_LONG = re.compile(r'"(?:[^"\\]|\\.){80,}"?')
+_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{8,}|AKIA[0-9A-Z]{12,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def excerpt(raw: str) -> str:
+    """The first 400 characters of a raw record without prompt text, credentials and control characters."""
+    text = _CONTENT.sub(r'\1"[left out]"', raw)
+    text = _LONG.sub('"[long text left out]"', text)
+    return _CONTROL.sub(" ", _SECRET.sub("***", text))[:400]
+
+
+def finding_id(*parts: object) -> str:
+    """The same place and reason give the same id in every run."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def findings(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Findings as a `core_finding` frame: `reason`, `source` and `day` are needed, ids and mends are filled in."""
+    filled = []
+    for row in rows:
+        reason = str(row["reason"]).split(":", 1)[0]
+        key = (row.get("source"), reason, row.get("uri"), row.get("line"), row.get("field"), row.get("actual"))
+        filled.append({
+            "severity": "error", "records": 1, "dataset": "core_charge", "mend": MEND.get(reason), **row,
+            "reason": reason, "finding_id": finding_id(*key), "day": row.get("day") or date(1970, 1, 1),
+        })
+    frame = pl.DataFrame(filled, schema_overrides=CORE_FINDING.schema, infer_schema_length=None) if filled else (
+        pl.DataFrame(schema=CORE_FINDING.schema))
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in CORE_FINDING.schema.items()
+    ).unique("finding_id", keep="first", maintain_order=True)
