@@ -1,0 +1,282 @@
+"""Price cells: for each price-deciding combination in a batch, its rates by time and context, as integers.
+
+A cell carries numerators `n_<unit>` over one denominator `den`, in pico-dollars of a single unit; `den` is 1
+unless a published price is no whole number of pico-dollars (an hour of audio, a third of a cent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+from math import lcm
+from typing import Any
+
+import polars as pl
+
+from costops.transforms.errors import Usage
+from costops.transforms.prices import bounds, reviewed
+from costops.transforms.prices.book import aliases as stated_aliases
+from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, NO_LIMIT, rate
+from costops.transforms.prices.models import Alias, Catalogue, Match, catalogue
+from costops.transforms.prices.providers import SELLER, provider_name
+from costops.transforms.prices.schedule import intervals
+from costops.transforms.units import UNITS
+
+PRICE_KEYS: tuple[str, ...] = ("provider", "model_id", "service_tier", "region", "account_id")
+"""The columns of `core_usage` that decide a price, besides time and context."""
+
+PLAIN_UNITS: tuple[str, ...] = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+"""What nearly every request consists of: priced by plain 64-bit products."""
+
+_INCLUDED = frozenset({"reasoning", "image_input", "image_cache_read", "video_input", "citation", "request"})
+"""Parts billed at their parent's rate where the book has no price of their own; and a fee that is not charged."""
+
+_INCLUDED_AT = {"gcp.gemini": frozenset({"audio_input", "audio_cache_read"}),
+                "gcp.vertex_ai": frozenset({"audio_input", "audio_cache_read"})}
+"""Google states one price for all input kinds of a model where it states none for audio."""
+
+SCHEMA: dict[str, pl.DataType] = {
+    **{name: pl.String() for name in PRICE_KEYS},
+    "cell": pl.Int64(), "used_from": pl.Datetime("us"), "used_to": pl.Datetime("us"),
+    "min_input": pl.Int64(), "max_input": pl.Int64(), "min_reasoning": pl.Int64(), "max_reasoning": pl.Int64(),
+    "price_status": pl.String(), "price_id": pl.String(), "price_source": pl.String(), "path": pl.String(),
+    "plain": pl.Boolean(), "reports_cost": pl.Boolean(), "multiplier": pl.Decimal(18, 12), "contract": pl.String(),
+    "den": pl.Int64(), "included": pl.Int64(), "minimum_seconds": pl.Int64(),
+    **{f"n_{u.name}": pl.Int64() for u in UNITS},
+    **{f"low_{u.name}": pl.Int64() for u in UNITS}, **{f"high_{u.name}": pl.Int64() for u in UNITS},
+}
+
+_TIER_SPELLINGS = {"default": "standard", "auto": "standard", "on_demand": "standard", "priority_on_demand": "priority",
+                   "flex_discount": "flex", "performance": "standard", "ptu": "provisioned", "scale": "provisioned"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One `price_id` of the book, its units side by side."""
+
+    price_id: str
+    source: str
+    mode: str
+    schedule: str
+    in_schedule: bool
+    low: int
+    high: int
+    start: datetime
+    end: datetime
+    minimum: int
+    rates: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A book opened for look-up."""
+
+    entries: Mapping[tuple[str, str], Mapping[tuple[str, str], list[Entry]]]
+    models: Catalogue
+    family: bounds.Families
+
+
+def price_cells(keys: pl.DataFrame, book: pl.DataFrame, *, known_at: datetime | None = None,
+                contracts: pl.DataFrame | None = None, aliases: pl.DataFrame | None = None) -> pl.DataFrame:
+    """One row per key, stretch of time and range of context, with rates, status and the path that led there.
+
+    `keys` holds the distinct `PRICE_KEYS` with `first_used_at` and `last_used_at`; `known_at` prices by what the
+    book held true then. `contracts` (provider, model_id, account_id, valid_from, valid_to, multiplier, name; NULL
+    is any) gives the factor of the effective cost; `aliases` (provider, model_id, priced_as) the user's own ids.
+    """
+    told = {(p, m): to for p, m, to in aliases.select("provider", "model_id", "priced_as").iter_rows()} if (
+        aliases is not None) else {}
+    shelf = _shelf(_Book(book), known_at, tuple(sorted(told.items())))
+    deals = list(contracts.iter_rows(named=True)) if contracts is not None else []
+    rows: list[dict[str, Any]] = []
+    for key in keys.iter_rows(named=True):
+        for cell in _key_cells(shelf, key):
+            rows.extend(_with_contracts(cell, key, deals))
+    for number, row in enumerate(rows):
+        row["cell"] = number
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def shelf_of(book: pl.DataFrame, *, known_at: datetime | None = None,
+             told: Mapping[tuple[str, str], str] | None = None) -> Shelf:
+    """The book opened, as it was known at an instant. The last few are kept."""
+    return _shelf(_Book(book), known_at, tuple(sorted((told or {}).items())))
+
+
+class _Book:
+    """A frame as a cache key: two are the same when they are the same object."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Book) and self.frame is other.frame
+
+    def __hash__(self) -> int:
+        return id(self.frame)
+
+
+@lru_cache(maxsize=4)
+def _shelf(book: _Book, known_at: datetime | None, told: tuple[tuple[tuple[str, str], str], ...]) -> Shelf:
+    frame = book.frame
+    if known_at is None:
+        frame = frame.filter(pl.col("retracted_at").is_null())
+    else:
+        frame = frame.filter((pl.col("recorded_at") <= known_at)
+                             & (pl.col("retracted_at").is_null() | (pl.col("retracted_at") > known_at)))
+    entries: dict[tuple[str, str], dict[tuple[str, str], list[Entry]]] = {}
+    columns = ("provider", "model_id", "region", "service_tier", "mode", "price_id", "unit", "price_usd", "per",
+               "minimum", "min_input", "max_input", "schedule", "in_schedule", "valid_from", "valid_to",
+               "price_source")
+    open_entries: dict[tuple[str, ...], tuple[Entry, dict[str, tuple[int, int]], set[str]]] = {}
+    for (provider, model, region, tier, mode, price_id, unit, price_usd, per, minimum, low, high, schedule, inside,
+         start, end, source) in frame.select(columns).iter_rows():
+        spot = (provider, model, region, tier, price_id)
+        if spot not in open_entries:
+            rates: dict[str, tuple[int, int]] = {}
+            entry = Entry(price_id, source, mode, schedule, inside, low, high, start, end, minimum, rates)
+            open_entries[spot] = (entry, rates, set())
+            entries.setdefault((provider, model), {}).setdefault((region, tier), []).append(entry)
+        held = open_entries[spot]
+        if unit in held[1]:
+            raise Usage(f"price book: {provider}/{model} {tier} {price_id} has two live prices of {unit}")
+        held[1][unit] = rate(price_usd, per)
+        held[2].add(source)
+        if len(held[2]) > 1 or minimum > held[0].minimum:
+            object.__setattr__(held[0], "source", " + ".join(sorted(held[2])))
+            object.__setattr__(held[0], "minimum", max(minimum, held[0].minimum))
+    known: Iterable[Alias] = stated_aliases()
+    return Shelf(entries, catalogue(entries, known, dict(told)), bounds.families(entries))
+
+
+def _key_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cells of one key over the time in which it was used, without gap or overlap."""
+    provider = provider_name(key["provider"] or "")
+    tier = _TIER_SPELLINGS.get(key["service_tier"] or "standard", key["service_tier"] or "standard")
+    match = shelf.models.find(provider, key["model_id"] or "", key["region"])
+    first, last = key["first_used_at"], key["last_used_at"]
+    base = {name: key[name] for name in PRICE_KEYS} | {
+        "path": match.path, "reports_cost": provider in SELLER and SELLER[provider].reports_cost,
+        "den": 1, "included": _included_bits(match.provider or provider), "minimum_seconds": 0,
+        "min_input": -1, "max_input": NO_LIMIT, "min_reasoning": -1, "max_reasoning": NO_LIMIT,
+        "used_from": EVER, "used_to": NEVER, "plain": False, "price_status": "unpriced",
+    }
+    if tier == "provisioned":
+        return [base | {"price_status": "covered", "path": f"{match.path} > provisioned throughput"}]
+    if match.provider is None:
+        return [base | _bounds(shelf, provider, match, tier, first, last)]
+    entries, how = tier_entries(shelf, provider, match, tier)
+    path = f"{match.path}{how}"
+    if not entries:
+        return [base | {"path": path} | _bounds(shelf, provider, match, tier, first, last)]
+    cells = []
+    edges = sorted({EVER, NEVER, *(e.start for e in entries), *(e.end for e in entries)})
+    for start, end in pairwise(edges):
+        if last < start or first >= end:
+            continue
+        live = [e for e in entries if e.start <= start and e.end >= end]
+        when = {"used_from": start, "used_to": end}
+        if not live:
+            cells.append(base | {"path": f"{path} > no price in force"} | when
+                         | _bounds(shelf, provider, match, tier, max(first, start), last))
+            continue
+        parts: list[tuple[datetime, datetime, list[Entry]]] = [(start, end, live)]
+        schedule = next((e.schedule for e in live if e.schedule), "")
+        if schedule:
+            spans = intervals(schedule, max(first, start), min(last, end - timedelta(microseconds=1)),
+                              reviewed.holidays())
+            parts = [(a, b, [e for e in live if not e.schedule or e.in_schedule is inside])
+                     for a, b, inside in spans]
+        for a, b, held in parts:
+            cells += _context_cells(shelf, base | {"path": path, "used_from": a, "used_to": b}, held)
+    return cells
+
+
+def tier_entries(shelf: Shelf, provider: str, match: Match, tier: str) -> tuple[list[Entry], str]:
+    """The entries for a tier in the region, else everywhere; and how that was decided."""
+    assert match.provider is not None  # noqa: S101
+    if match.provider != provider and tier not in SELLER[provider].list_tiers:
+        return [], f" > {provider} does not sell {tier} at {match.provider}'s price"
+    shelves = shelf.entries[match.provider, match.model_id]
+    if match.region != GLOBAL and (match.region, tier) in shelves:
+        return shelves[match.region, tier], f" > {tier} in {match.region}"
+    note = " > no regional price: the global one" if match.region != GLOBAL and any(
+        region != GLOBAL for region, _ in shelves) else ""
+    if (GLOBAL, tier) in shelves:
+        return shelves[GLOBAL, tier], "" if tier == "standard" else f"{note} > {tier}"
+    return [], f" > has no {tier} tier"
+
+
+def _context_cells(shelf: Shelf, base: dict[str, Any], entries: list[Entry]) -> list[dict[str, Any]]:
+    """One cell per range of context and mode; a bucket's context is unknown, so it gets bounds if it matters."""
+    modes = {e.mode for e in entries}
+    thinking = "thinking" in modes
+    cells = []
+    ranges = {(e.low, e.high) for e in entries}
+    for entry in entries:
+        cell = base | _rates(shelf, base, entry)
+        # below the first bound lies -1: the context of a bucket, where only one price is possible
+        cell["min_input"] = -1 if len(ranges) == 1 else entry.low
+        cell["max_input"] = entry.high
+        if thinking:
+            cell["min_reasoning"], cell["max_reasoning"] = (1, NO_LIMIT) if entry.mode == "thinking" else (-1, 1)
+        cells.append(cell)
+    if len(ranges) > 1:
+        low, high = bounds.spread([entry.rates for entry in entries])
+        cells.append(base | {"min_input": -1, "max_input": 0, "path": f"{base['path']} > context of a bucket unknown"}
+                     | {f"low_{u}": v for u, v in low.items()} | {f"high_{u}": v for u, v in high.items()})
+        if min(entry.low for entry in entries) > 0:
+            raise Usage(f"price book: {base['path']} starts at {min(e.low for e in entries)} tokens")
+    return cells
+
+
+def _rates(shelf: Shelf, base: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    den = lcm(*(bottom for _, bottom in entry.rates.values()))
+    tops = {unit: top * (den // bottom) for unit, (top, bottom) in entry.rates.items()}
+    if den > 10**18 or max(tops.values()) > NO_LIMIT // 4:
+        raise Usage(f"price book: {base['path']}: the prices have no common denominator below 10^18")
+    free = not any(tops.values())
+    own_reasoning = "reasoning" in tops
+    low, high = shelf.family.lacking(base["path"], entry.rates)
+    return {
+        "price_id": entry.price_id, "price_source": entry.source, "price_status": "free" if free else "priced",
+        "den": den, "minimum_seconds": entry.minimum,
+        "plain": den == 1 and not own_reasoning and not tops.get("request"),
+        **{f"n_{unit}": top for unit, top in tops.items()},
+        **{f"low_{u}": v for u, v in low.items()}, **{f"high_{u}": v for u, v in high.items()},
+    }
+
+
+def _bounds(shelf: Shelf, provider: str, match: Match, tier: str, first: datetime, last: datetime) -> dict[str, Any]:
+    low, high, kin = shelf.family.siblings(provider, match, tier, first, last)
+    return {**{f"low_{u}": v for u, v in low.items()}, **{f"high_{u}": v for u, v in high.items()},
+            "price_source": None} | ({"path": f"{match.path} > {kin}"} if kin and match.provider is None else {})
+
+
+def _included_bits(provider: str) -> int:
+    names = _INCLUDED | _INCLUDED_AT.get(provider, frozenset())
+    return sum(1 << bit for bit, unit in enumerate(UNITS) if unit.name in names)
+
+
+def _with_contracts(cell: dict[str, Any], key: Mapping[str, Any], deals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cell, cut where a contract begins or ends. The contract that names most wins; then the later one."""
+    mine = [d for d in deals if all(d.get(name) is None or d[name] == key[name]
+                                    for name in ("provider", "model_id", "account_id"))]
+    if not mine:
+        return [cell]
+    edges = sorted({cell["used_from"], cell["used_to"]} | {
+        at for d in mine for at in (d["valid_from"] or EVER, d["valid_to"] or NEVER)
+        if cell["used_from"] < at < cell["used_to"]})
+    found = []
+    for start, end in pairwise(edges):
+        live = [d for d in mine if (d["valid_from"] or EVER) <= start and (d["valid_to"] or NEVER) >= end]
+        best = max(live, key=lambda d: (sum(d.get(n) is not None for n in ("provider", "model_id", "account_id")),
+                                        d["valid_from"] or EVER), default=None)
+        found.append(cell | {"used_from": start, "used_to": end,
+                             "multiplier": None if best is None else Decimal(best["multiplier"]),
+                             "contract": None if best is None else best["name"]})
+    return found

@@ -1,0 +1,95 @@
+"""Prices that somebody looked up and decided: `data/reference/prices/*.yaml`, above every feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from costops.transforms.errors import Usage
+from costops.transforms.prices.entry import EVER, NEVER, Price, instant
+from costops.transforms.prices.models import Alias
+from costops.transforms.units import UNIT
+
+RANK = 10
+
+
+@lru_cache(maxsize=1)
+def documents() -> tuple[Mapping[str, Any], ...]:
+    """The files, in the order of their names."""
+    folder = files("costops.data") / "prices"
+    found = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
+    return tuple(yaml.load(item.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506  a safe loader that keeps text
+                 for item in found)
+
+
+@lru_cache(maxsize=1)
+def prices() -> tuple[Price, ...]:
+    """Every reviewed price."""
+    return tuple(price for document in documents() for price in read(document))
+
+
+@lru_cache(maxsize=1)
+def aliases() -> tuple[Alias, ...]:
+    """Every reviewed spelling: `aliases: {model: [spelling, ...]}`."""
+    return tuple(Alias(document["provider"], "equals", text.lower(), model)
+                 for document in documents()
+                 for model, texts in (document.get("aliases") or {}).items() for text in texts)
+
+
+@lru_cache(maxsize=1)
+def holidays() -> dict[str, frozenset[date]]:
+    """Holiday calendars by name, as schedules refer to them."""
+    text = (files("costops.data") / "holidays.yaml").read_text(encoding="utf-8")
+    calendars = yaml.safe_load(text)["calendars"]
+    return {name: frozenset(body["days"]) for name, body in calendars.items()}
+
+
+def read(document: Mapping[str, Any]) -> Iterator[Price]:
+    """The prices of one file. An unknown key or unit is refused with its place."""
+    provider = document["provider"]
+    for entry in document.get("prices") or ():
+        models = entry["models"]
+        for model in models:
+            base = Price(provider, model, "output", Decimal(0), 10**6, f"reviewed {entry['checked']}",
+                         rank=RANK, note=f"{entry['reason']} {entry.get('link', '')}".strip())
+            yield from _entry(base, entry)
+
+
+def _entry(base: Price, entry: Mapping[str, Any]) -> Iterator[Price]:
+    known = {"models", "checked", "reason", "link", "region", "tier", "mode", "from", "to", "zone", "basis",
+             "schedule", "in_schedule", "min_input", "max_input", "minimum", "usd", "status"}
+    strange = set(entry) - known
+    if strange:
+        raise Usage(f"price book: {base.provider}/{base.model_id}: unknown keys {sorted(strange)}")
+    context = replace(
+        base, region=entry.get("region", base.region), service_tier=entry.get("tier", base.service_tier),
+        mode=entry.get("mode", ""), zone=entry.get("zone", "UTC"),
+        valid_from=instant(entry["from"]) if "from" in entry else EVER,
+        valid_to=instant(entry["to"]) if "to" in entry else NEVER,
+        date_basis=entry.get("basis", "stated" if "from" in entry else "open"),
+        schedule=entry.get("schedule", ""), in_schedule=entry.get("in_schedule", False),
+        min_input=entry.get("min_input", base.min_input), max_input=entry.get("max_input", base.max_input),
+        minimum=entry.get("minimum", 0),
+    )
+    for unit, figure in entry["usd"].items():
+        if unit not in UNIT:
+            raise Usage(f"price book: {base.provider}/{base.model_id}: unknown unit {unit!r}")
+        yield replace(context, unit=unit, price_usd=Decimal(figure), per=UNIT[unit].per)
+
+
+class _Loader(yaml.SafeLoader):
+    """Figures and instants stay text: a price never passes through a float."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in found if tag not in {
+        "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"}]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
