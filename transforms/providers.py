@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from costops.transforms.parse import openai
+from costops.transforms.parse import anthropic, azure, bedrock, google, litellm, openai, otel
 from costops.transforms.parse.format import Format
 
 FORMATS: tuple[Format, ...] = (
     *openai.FORMATS,
+    *anthropic.FORMATS,
+    *bedrock.FORMATS,
+    *google.FORMATS,
+    *azure.FORMATS,
+    *litellm.FORMATS,
+    *otel.FORMATS,
 )
 
 FORMAT: dict[str, Format] = {item.kind: item for item in FORMATS}
