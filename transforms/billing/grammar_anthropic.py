@@ -21,7 +21,8 @@ _TIERS = {"standard": "standard", "batch": "batch", "priority": "priority", "pri
           "flex": "flex", "flex_discount": "flex"}
 _DATED = re.compile(r"^(.*?)\s*\(?(\d{4})-?(\d{2})-?(\d{2})\)?$")
 _FAMILY = r"(opus|sonnet|haiku|instant|fable|mythos)"
-_CLAUDE = re.compile(rf"claude[ \-_]*(?:(\d+(?:\.\d+)?)[ \-_]*{_FAMILY}|{_FAMILY}[ \-_]*(\d+(?:\.\d+)?)?)", re.IGNORECASE)
+_CLAUDE = re.compile(rf"claude[ \-_]*(?:(\d+(?:\.\d+)?)[ \-_]*{_FAMILY}|{_FAMILY}[ \-_]*(\d+(?:\.\d+)?)?)",
+                     re.IGNORECASE)
 
 
 def cost_row(cost_type: str | None, model: str | None, token_type: str | None, tier: str | None,

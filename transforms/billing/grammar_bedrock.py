@@ -96,7 +96,7 @@ def _direct(rest: str, region: str | None) -> Meaning | None:
     hour = bool(found["hour"] or found["hour2"]) or "1h" in words or "hour" in words
     scope = "global" if "global" in words else None
     name = re.sub(r"-(long-context|latency-optimized|custom-model)$", "", found["model"])
-    context = "long" if "long" in words or name != found["model"] and "long" in found["model"] else None
+    context = "long" if "long" in words or (name != found["model"] and "long" in found["model"]) else None
     return Meaning(MAPPED, model_id(name, scope), _unit(found["kind"], hour=hour), _tier(words),
                    "global" if scope else region, context, PROVIDER, 1000)
 

@@ -9,7 +9,8 @@ from costops.transforms.billing.meaning import MAPPED, NOT_USAGE, OTHER_SERVICE,
 
 VERTEX = "C7E2-9256-1C43"
 _MODEL = re.compile(
-    r"Gemini\s+(?P<version>\d+(?:\.\d+)?)\s+(?P<family>Flash[ -]Lite|Flash|Pro|Ultra)(?P<suffix>\s+8B)?\b", re.IGNORECASE)
+    r"Gemini\s+(?P<version>\d+(?:\.\d+)?)\s+(?P<family>Flash[ -]Lite|Flash|Pro|Ultra)(?P<suffix>\s+8B)?\b",
+    re.IGNORECASE)
 _EMBEDDING = re.compile(r"Gemini Embedding(?:\s+(\d+))?", re.IGNORECASE)
 _MODES = ("audio", "video", "image", "text", "document")
 _INPUT = {"audio": "audio_input", "video": "video_input", "image": "image_input"}
@@ -24,10 +25,13 @@ def sku(service_id: str | None, service: str | None, description: str | None, co
     model_service = service_id == VERTEX or gemini or name == "vertex ai"
     provider = "gcp.gemini" if gemini else "gcp.vertex_ai" if model_service else "gcp"
     if cost_type in ("tax", "rounding_error"):
-        return Meaning(NOT_USAGE, provider="gcp.vertex_ai" if not gemini else provider)
+        return Meaning(NOT_USAGE, provider=provider)
     if not model_service:
         return Meaning(OTHER_SERVICE, provider=provider)
-    text = description or ""
+    return _described(description or "", provider)
+
+
+def _described(text: str, provider: str) -> Meaning:
     low = text.lower()
     if "grounding" in low and "search" in low:
         return Meaning(MAPPED, None, "web_search", "standard", provider=provider, block=1)

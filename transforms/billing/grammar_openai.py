@@ -65,9 +65,9 @@ def _alone(name: str, quantity_unit: str | None, tier: str | None) -> Meaning:
             return Meaning(MAPPED, None, unit, tier, provider="openai", block=1)
     if "embedding" in name and _MODEL.match(name):
         return Meaning(MAPPED, name, "uncached_input", tier, provider="openai", block=BLOCKS.get(quantity_unit or ""))
-    unit = _BY_QUANTITY.get(quantity_unit or "")
-    if unit and _MODEL.match(name):
-        return Meaning(MAPPED, name, unit, tier, provider="openai", block=BLOCKS[quantity_unit or ""])
+    counted = _BY_QUANTITY.get(quantity_unit or "")
+    if counted and _MODEL.match(name):
+        return Meaning(MAPPED, name, counted, tier, provider="openai", block=BLOCKS[quantity_unit or ""])
     return unmapped("openai", tier=tier)
 
 

@@ -46,8 +46,6 @@ class Place:
     options: Options
     keys: Sequence[str]
     """Facts that tell one row from another in its bill: grouping keys, never amounts."""
-    unique: bool = False
-    """The keys are the provider's own row id: a second row with the same id is a duplicate."""
     excerpt: Sequence[str] = ()
     """Text columns whose cells a finding may show; none: the first ten."""
     defaults: Mapping[str, str | None] = field(default_factory=dict)
@@ -61,9 +59,9 @@ def billed(text: pl.DataFrame, facts: Mapping[str, pl.Expr], place: Place, *, re
     """
     source, uri = place.options.source, place.item.uri
     rows = text.select(
-        "_line", *(c for c in ("_block", "_counted", "_slug") if c in text.columns),
-        *(_clean(made).alias(name) for name, made in facts.items()),
-    )
+        "_line", *(c for c in ("_block", "_counted", "_slug", "_row_id") if c in text.columns),
+        *(made.alias(name) for name, made in facts.items()),
+    ).with_row_index("_at")
     rows, found, cut = _typed(rows, uri)
     rows = _periods(rows)
     missing = pl.any_horizontal(pl.col(name).is_null() for name in _ESSENTIAL)
@@ -91,6 +89,17 @@ def bad_rows(bad: Sequence[tuple[int, str]], place: Place) -> Batch:
                  Tally(uri, len(bad), 0, 0, len(bad)))
 
 
+MEANINGS: Mapping[str, pl.Expr] = {name: pl.col(name) for name in (
+    "provider", "x_ModelId", "x_UnitName", "x_ServiceTier", "x_Region", "x_ContextTier", "x_MappingStatus",
+    "SkuPriceDetails")}
+"""The facts that `understand` has put beside the text."""
+
+
+def price_id() -> pl.Expr:
+    """SKU, tier, context and place of pricing: our SkuPriceId where the provider has none."""
+    return pl.concat_str("_slug", "x_ServiceTier", "x_ContextTier", "x_Region", separator=":", ignore_nulls=True)
+
+
 CORE_BILLING_EMPTY = pl.DataFrame(schema=CORE_BILLING.schema)
 
 
@@ -106,10 +115,6 @@ def col(frame: pl.DataFrame, *names: str) -> pl.Expr:
     """The first of these text columns that has a value; NULL where the frame has none of them."""
     there = [pl.col(name).replace(dict.fromkeys(NULLS)) for name in names if name in frame.columns]
     return pl.coalesce(there) if there else pl.lit(None, dtype=pl.String)
-
-
-def _clean(made: pl.Expr) -> pl.Expr:
-    return made
 
 
 def _typed(rows: pl.DataFrame, uri: str) -> tuple[pl.DataFrame, list[Finding], Decimal]:
@@ -179,7 +184,13 @@ def _set_aside(aside: pl.DataFrame, text: pl.DataFrame, place: Place) -> list[Fi
 
 
 def _identified(rows: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, int]:
-    """Rows with `x_SourceRowId`: a hash of the grouping keys, numbered where several rows share them."""
+    """Rows with `x_SourceRowId`: a hash of the grouping keys, numbered where several rows share them.
+
+    `_row_id`, where a kind gives it, is the provider's own: a second row with the same one is a duplicate.
+    """
+    height = rows.height
+    if "_row_id" in rows.columns:
+        rows = rows.filter(pl.col("_row_id").is_null() | pl.col("_row_id").is_first_distinct())
     keys = [name for name in place.keys if name in rows.columns]
     joined = rows.select(pl.concat_str(
         ["BillingPeriodStart", "ChargePeriodStart", *keys], separator="\x1f", ignore_nulls=True).alias("k"))["k"] \
@@ -187,13 +198,10 @@ def _identified(rows: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, int]:
     ids = [blake2b(key.encode(), digest_size=10).hexdigest() for key in joined.to_list()]
     rows = rows.with_columns(pl.Series("x_SourceRowId", ids, dtype=pl.String))
     again = pl.int_range(pl.len()).over("x_SourceRowId")
-    if place.unique:
-        kept = rows.filter(again == 0)
-        return kept, rows.height - kept.height
     ordinal = again.cast(pl.String)
     return rows.with_columns(
         x_SourceRowId=pl.when(again == 0).then(pl.col("x_SourceRowId"))
-        .otherwise(pl.col("x_SourceRowId") + "." + ordinal)), 0
+        .otherwise(pl.col("x_SourceRowId") + "." + ordinal)), height - rows.height
 
 
 def _filled(rows: pl.DataFrame, place: Place) -> pl.DataFrame:
@@ -229,7 +237,7 @@ def _filled(rows: pl.DataFrame, place: Place) -> pl.DataFrame:
             "ServiceSubcategory", pl.when(usage).then(pl.lit("Generative AI")).otherwise(
                 pl.when(pl.col("ServiceCategory").fill_null("Other") == "Other").then(pl.lit("Other (Other)")))),
         ChargeCategory=pl.coalesce("ChargeCategory", pl.lit("Usage")),
-        x_ChargeKind=pl.coalesce("x_ChargeKind", kind_of(pl.col("ChargeCategory"))),
+        x_ChargeKind=pl.coalesce("x_ChargeKind", kind_of(pl.col("ChargeCategory").fill_null("Usage"))),
         x_MappingStatus=pl.coalesce("x_MappingStatus", pl.lit(OTHER_SERVICE)),
         x_CostBasis=pl.coalesce("x_CostBasis", pl.lit("provider_billed")),
         x_Day=pl.when(one_day).then(pl.col("ChargePeriodStart").dt.date()),
@@ -248,14 +256,26 @@ def kind_of(category: pl.Expr) -> pl.Expr:
 
 
 def _quantities(rows: pl.DataFrame) -> pl.DataFrame:
-    """Single units from priced units and their block, or back, wherever one is told and the unit is known."""
+    """Single units from priced units and their block, wherever the unit is known.
+
+    A count of single tokens without a price per unit is told per million, as every price list of models is.
+    """
     if "_block" not in rows.columns:
         return rows
+    bare = (pl.col("_block") == 1) & (pl.col("_counted") == "Tokens") & pl.col("ListUnitPrice").is_null() & \
+        pl.col("ContractedUnitPrice").is_null() & pl.col("PricingQuantity").is_not_null()
+    rows = rows.with_columns(
+        ConsumedQuantity=pl.when(bare).then(pl.coalesce("ConsumedQuantity", "PricingQuantity"))
+        .otherwise("ConsumedQuantity"),
+        PricingQuantity=pl.when(bare).then(pl.col("PricingQuantity") / 1_000_000).otherwise("PricingQuantity"),
+        _block=pl.when(bare).then(1_000_000).otherwise("_block"),
+    )
     block = pl.col("_block").fill_null(1)
     small = pl.col("PricingQuantity").abs() < pl.lit(LARGEST).cast(AMOUNT)
     single = pl.when(pl.col("x_UnitName").is_not_null() & small).then(
         pl.when(small).then(pl.col("PricingQuantity")).otherwise(None) * block)
-    many = (pl.col("x_MappingStatus") != NOT_USAGE) & pl.col("_counted").is_not_null()
+    many = (pl.col("x_MappingStatus") != NOT_USAGE) & pl.col("_counted").is_not_null() & \
+        (pl.col("PricingQuantity").is_not_null() | pl.col("ConsumedQuantity").is_not_null())
     unit = pl.when(pl.col("_block").fill_null(1) == 1).then(pl.col("_counted")).otherwise(
         pl.col("_block").cast(pl.String) + " " + pl.col("_counted"))
     return rows.with_columns(
@@ -270,4 +290,5 @@ def _currency(rows: pl.DataFrame, uri: str) -> list[Finding]:
     if not unknown.height:
         return []
     return [Finding("missing_currency", "warning", uri, field="BillingCurrency", expected="an ISO 4217 code",
-                    records=unknown.height, amount=unknown["BilledCost"].sum(), mend=MENDS["missing_currency"])]
+                    records=unknown.height, amount=Decimal(unknown["BilledCost"].sum()),
+                    mend=MENDS["missing_currency"])]

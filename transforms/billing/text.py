@@ -10,12 +10,12 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -33,7 +33,6 @@ _US_DAY = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{2}|\d{4})(?:[ T](.*))?$")
 _GERMAN_DAY = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})$")
 _PLAIN_DAY = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _EPOCH = re.compile(r"^(\d{10})(?:\.\d+)?$|^(\d{16})$")
-_SHORT_ZONE = re.compile(r"([+-]\d\d)$")
 
 
 class Damaged(Exception):  # noqa: N818  said of the file, not of the program
@@ -45,7 +44,7 @@ def opened(path: Path) -> IO[bytes]:
     with path.open("rb") as probe:
         head = probe.read(4)
     if head.startswith(_GZIP):
-        return gzip.open(path, "rb")
+        return cast(IO[bytes], gzip.open(path, "rb"))
     if head.startswith(_ZSTD):
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(
             path.open("rb"), read_across_frames=True, closefd=True))
@@ -97,15 +96,15 @@ def header_of(path: Path) -> tuple[tuple[str, ...], str, str]:
     return tuple(name.strip() for name in names), delimiter, encoding
 
 
-def sheet_batches(path: Path, sheet: Sheet, *, wanted: Sequence[str] | None = None,
+def sheet_batches(path: Path, sheet: Sheet, *, rename: Callable[[str], str | None] = str,
                   batch_bytes: int = 8 << 20) -> Iterator[pl.DataFrame]:
     """A CSV file with header, or a Parquet file, in batches of text columns with `_line` from 1.
 
-    Rows with too few or too many cells go to `sheet.bad`. `wanted` limits the columns; absent ones stay absent.
+    Rows with too few or too many cells go to `sheet.bad`. `rename` gives our name of a column, None to leave it out.
     """
     with path.open("rb") as probe:
         if probe.read(4) == b"PAR1":
-            yield from _parquet(path, sheet, wanted)
+            yield from _parquet(path, sheet, rename)
             return
     try:
         names, delimiter, sheet.encoding = header_of(path)
@@ -115,7 +114,7 @@ def sheet_batches(path: Path, sheet: Sheet, *, wanted: Sequence[str] | None = No
     if not names or names == ("",):
         return
     unique = _unique(names)
-    include = [name for name in unique if wanted is None or name in wanted] or [unique[0]]
+    ours = chosen(unique, rename)
 
     def invalid(row: Any) -> str:
         sheet.bad.append((row.number or 0, row.text or ""))
@@ -129,7 +128,7 @@ def sheet_batches(path: Path, sheet: Sheet, *, wanted: Sequence[str] | None = No
             parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True,
                                           invalid_row_handler=invalid),
             convert_options=pc.ConvertOptions(column_types=dict.fromkeys(unique, pa.string()),
-                                              include_columns=include, strings_can_be_null=False),
+                                              include_columns=list(ours), strings_can_be_null=False),
         )
     try:
         reader = start(sheet.encoding)
@@ -139,7 +138,8 @@ def sheet_batches(path: Path, sheet: Sheet, *, wanted: Sequence[str] | None = No
         sheet.encoding = "latin-1"
         sheet.bad.clear()
         reader = start("latin-1")
-    yield from _numbered(reader, sheet)
+    for frame in _numbered(reader, sheet):
+        yield frame.rename(ours)
 
 
 def _numbered(reader: pc.CSVStreamingReader, sheet: Sheet) -> Iterator[pl.DataFrame]:
@@ -161,17 +161,27 @@ def _numbered(reader: pc.CSVStreamingReader, sheet: Sheet) -> Iterator[pl.DataFr
         raise Damaged(str(error)) from None
 
 
-def _parquet(path: Path, sheet: Sheet, wanted: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+def chosen(names: Sequence[str], rename: Callable[[str], str | None]) -> dict[str, str]:
+    """Header name -> our name of the columns to read; of two that become the same name the first counts."""
+    found: dict[str, str] = {}
+    for name in names:
+        ours = rename(name)
+        if ours is not None and ours not in found.values():
+            found[name] = ours
+    return found or {names[0]: names[0]}
+
+
+def _parquet(path: Path, sheet: Sheet, rename: Callable[[str], str | None]) -> Iterator[pl.DataFrame]:
     """Parquet cells as text: doubles by their shortest exact text, maps and structs as JSON."""
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise Damaged(str(error)) from None
     sheet.header = tuple(file.schema_arrow.names)
-    include = [name for name in sheet.header if wanted is None or name in wanted] or [sheet.header[0]]
+    ours = chosen(sheet.header, rename)
     at = 0
-    for batch in file.iter_batches(batch_size=50_000, columns=include):
-        cells = {name: _texts(batch.column(index)) for index, name in enumerate(batch.schema.names)}
+    for batch in file.iter_batches(batch_size=20_000, columns=list(ours)):
+        cells = {ours[name]: _texts(batch.column(index)) for index, name in enumerate(batch.schema.names)}
         frame = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String))
         yield frame.with_columns(_line=pl.int_range(at + 1, at + 1 + frame.height, dtype=pl.Int64))
         at += frame.height
@@ -248,19 +258,21 @@ def instant(text: str) -> datetime | None:
     """A UTC instant of `2026-10-20T00:00:00Z`, `10/20/2026`, `5/1/25`, `20.10.2026`, `20261020`, seconds ..."""
     text = text.strip().removesuffix(" UTC")
     try:
-        if found := _US_DAY.match(text):
-            month, day, year = int(found[1]), int(found[2]), int(found[3])
-            return datetime(year + 2000 if year < 100 else year, month, day)  # noqa: DTZ001
-        if found := _GERMAN_DAY.match(text):
-            return datetime(int(found[3]), int(found[2]), int(found[1]))  # noqa: DTZ001
-        if found := _PLAIN_DAY.match(text):
-            return datetime(int(found[1]), int(found[2]), int(found[3]))  # noqa: DTZ001
-        if found := _EPOCH.match(text):
-            micros = int(found[2]) if found[2] else int(Decimal(text) * 1_000_000)
-            return datetime(1970, 1, 1) + timedelta(microseconds=micros)  # noqa: DTZ001
-        if len(text) < 10:
-            return None
-        at = datetime.fromisoformat(_SHORT_ZONE.sub(r"\1:00", text) if "T" in text[10:11] + " " else text)
+        at = _special(text) or (datetime.fromisoformat(text) if len(text) >= 10 else None)
     except ValueError:
         return None
-    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+    return at.astimezone(UTC).replace(tzinfo=None) if at and at.tzinfo else at
+
+
+def _special(text: str) -> datetime | None:
+    if found := _US_DAY.match(text):
+        month, day, year = int(found[1]), int(found[2]), int(found[3])
+        return datetime(year + 2000 if year < 100 else year, month, day)  # noqa: DTZ001
+    if found := _GERMAN_DAY.match(text):
+        return datetime(int(found[3]), int(found[2]), int(found[1]))  # noqa: DTZ001
+    if found := _PLAIN_DAY.match(text):
+        return datetime(int(found[1]), int(found[2]), int(found[3]))  # noqa: DTZ001
+    if found := _EPOCH.match(text):
+        micros = int(found[2]) if found[2] else int(Decimal(text) * 1_000_000)
+        return datetime(1970, 1, 1) + timedelta(microseconds=micros)  # noqa: DTZ001
+    return None
