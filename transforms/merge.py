@@ -35,14 +35,27 @@ _FILE_COLUMNS = tuple(name for name in CORE_CHARGE.columns if name not in CORE_C
 _UNIT_OF_COST = {unit.cost_column: unit.column for unit in UNITS}
 
 
-def day_select(cells: str, *, told: set[str], base: str | None, primary: str | None) -> str:
-    """The rows of one day's `core_charge` partition: what is told now, priced, and what stays of the old one.
+SMALL_BATCH = 200_000
+"""Up to so many rows are priced at once and then cut into days; beyond, each day is priced as it is written."""
 
-    Reads the relations `usage_of_day` (kept rows of the day), `beaten` (old ids that lost), `base` (the old
-    partition, None where there is none) and, where the source is secondary, `primary` (ids of the primary
-    sources' records around the day). `told` are the usage columns that are not NULL throughout.
+
+def priced_statement() -> str:
+    """CREATE TABLE priced: the kept rows of a small batch with their costs."""
+    return f"CREATE OR REPLACE TEMP TABLE priced AS {charge_sql('usage', 'cells')}"
+
+
+def priced_of_day() -> str:
+    """A SELECT that prices the relation `usage_of_day`."""
+    return charge_sql("usage_of_day", "cells")
+
+
+def day_select(priced: str, *, told: set[str], base: str | None, primary: str | None) -> str:
+    """The rows of one day's `core_charge` partition: what is told now (`priced`) and what stays of the old one.
+
+    Reads the relations `beaten` (old ids that lost), `base` (the old partition, None where there is none) and,
+    where the source is secondary, `primary` (ids of the primary sources' records around the day). `told` are the
+    usage columns that are not NULL throughout.
     """
-    priced = charge_sql("usage_of_day", cells)
     if base is None:
         # only what can hold a value goes through the sort: forty columns of NULL would double its cost
         live = {name for name in _FILE_COLUMNS if _UNIT_OF_COST.get(name, name) in told

@@ -19,6 +19,18 @@ class Window:
         if self.end < self.start:
             raise Usage(f"The window ends on {self.end}, before it starts on {self.start}: swap --from and --to.")
 
+    @classmethod
+    def of_days(cls, first: date | None, last: date | None) -> Window | None:
+        """The window from a first to a last day, both included; None where neither is given."""
+        if first is None and last is None:
+            return None
+        if first is None or last is None:
+            first = last = first or last
+        assert first is not None and last is not None  # noqa: S101, PT018
+        if last < first:
+            raise Usage(f"The last day {last} lies before the first day {first}: swap them.")
+        return cls(first, last + timedelta(days=1))
+
     def __contains__(self, day: date) -> bool:
         return self.start <= day < self.end
 

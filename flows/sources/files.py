@@ -14,7 +14,7 @@ from typing import BinaryIO
 import zstandard
 
 from costops.flows.runtime.objects import Bucket, Folder, Listed, Store, open_store
-from costops.transforms.errors import Unreachable, Usage
+from costops.transforms.errors import Unreachable
 
 LARGEST_LINE = 16 << 20
 """A record longer than this is set aside: no provider writes one without its prompt."""
@@ -60,7 +60,7 @@ class Prepared:
 def find(uri: str, home: Path) -> list[Found]:
     """Every file that a path, folder, pattern or `s3://` prefix names, in name order.
 
-    Hidden files and folders are passed over. Nothing found at a place without a pattern is an error.
+    Hidden files and folders are passed over. A pattern may match nothing; a place that is named must be there.
     """
     bucket = bool(_LOCAL_SCHEMES.match(uri))
     root, pattern = _split(uri if bucket else str(home / Path(uri).expanduser()), bucket=bucket)
@@ -69,12 +69,9 @@ def find(uri: str, home: Path) -> list[Found]:
         target = store.root / pattern if pattern else store.root
         if not _has_glob(pattern):
             if not target.exists():
-                raise Usage(f"{uri}: no such file or folder (looked in {home}); mend the source's `uri`.")
+                raise Unreachable(f"{uri}: no such file or folder (looked in {home}); mend the source's `uri`.")
             if target.is_dir():
                 store, pattern = Folder(target), "**"
-        elif not store.root.exists():
-            raise Usage(f"{uri}: the folder before the pattern does not exist (looked in {home}); "
-                        "mend the source's `uri`.")
     if pattern == "":
         pattern = "**"
     matcher = re.compile(_regex(pattern))

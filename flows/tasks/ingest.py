@@ -26,7 +26,7 @@ from costops.flows.tasks.inputs import Counts, Inputs
 from costops.transforms import ingest, merge, query
 from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.finding import excerpt, findings
-from costops.transforms.parse import generic
+from costops.transforms.parse import generic  # type: ignore[attr-defined]
 from costops.transforms.parse.format import TEXT, Fields, Format
 from costops.transforms.providers import FORMAT
 from costops.transforms.tables import CORE_CHARGE, CORE_FINDING, CORE_USAGE
@@ -54,7 +54,7 @@ class Ingested:
     non_billable: int = 0
     touched: set[date] = field(default_factory=set)
     changed: set[date] = field(default_factory=set)
-    failed: str | None = None
+    read_ids: set[str] = field(default_factory=set)
 
 
 def format_of(source: Source) -> Format:
@@ -114,6 +114,7 @@ class _Reader:
         self.done_ids: set[str] = set()
         self.read_ids: set[str] = set()
         self.noted: list[dict[str, Any]] = []
+        self.small = True
         self.primaries = [one.name for one in settings.sources if source.name in one.primary_over]
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -133,6 +134,7 @@ class _Reader:
         self._write_days(con, before, pending - self.done_ids, done)
         self.done_ids |= {one.input_id for one in counts}
         self.read_ids |= self.done_ids
+        done.read_ids |= self.done_ids
         for one in counts:
             done.inputs_read += 1
             done.lines_read += one.lines
@@ -341,14 +343,24 @@ class _Reader:
         con.register("cells_frame", cells.to_arrow())
         con.execute("CREATE OR REPLACE TEMP TABLE cells AS SELECT * FROM cells_frame")
         con.unregister("cells_frame")
+        self.small = int(query.scalar(con, "SELECT count(*) FROM parsed")) <= merge.SMALL_BATCH
+        if self.small:
+            con.execute(merge.priced_statement())
 
-    def _write_day(self, con: query.Connection, day: date, pending: str, done: Ingested) -> None:
+    def _priced(self, con: query.Connection, day: date) -> str:
+        """A SELECT of the batch's rows of one day with their costs."""
+        if self.small:
+            return f"SELECT * FROM priced WHERE day = DATE '{day}'"
         names = ", ".join(CORE_USAGE.columns)
         con.execute(f"CREATE OR REPLACE TEMP VIEW usage_of_day AS SELECT {names} FROM usage "
                     f"WHERE used_at >= TIMESTAMP '{day}' AND used_at < TIMESTAMP '{day + timedelta(days=1)}'")
-        there = self.lake.file(CORE_CHARGE, self._part(day)) is not None
-        base = f"(SELECT * FROM {self.lake.relation(CORE_CHARGE, [self._part(day)])} WHERE input_id NOT IN ({pending}))"
-        rows = merge.day_select("cells", told=ingest.told_columns(self.form), base=base if there else None,
+        return merge.priced_of_day()
+
+    def _write_day(self, con: query.Connection, day: date, pending: str, done: Ingested) -> None:
+        part = self._part(day)
+        base = (f"(SELECT * FROM {self.lake.relation(CORE_CHARGE, [part])} WHERE input_id NOT IN ({pending}))"
+                if self.lake.file(CORE_CHARGE, part) is not None else None)
+        rows = merge.day_select(self._priced(con, day), told=ingest.told_columns(self.form), base=base,
                                 primary=self._primary(con, day))
         path = self._without_impossible(con, day, rows, self.lake.encode(con, rows, CORE_CHARGE))
         kept = query.frame(con, f"SELECT input_id, count(*) AS rows FROM read_parquet('{path}') GROUP BY ALL ORDER BY ALL")
@@ -372,6 +384,8 @@ class _Reader:
         con.register("bad_frame", bad.to_arrow())
         con.execute("UPDATE parsed SET _verdict = 'amount_overflow' FROM bad_frame AS b "
                     "WHERE parsed.record_id = b.record_id AND parsed._verdict = 'ok'")
+        if self.small:
+            con.execute("DELETE FROM priced WHERE price_status IN ('overflow', 'impossible')")
         con.unregister("bad_frame")
         for record_id, input_id, status, taken, made in bad.iter_rows():
             row = self.state.rows[input_id]

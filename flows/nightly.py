@@ -1,0 +1,53 @@
+"""The nightly flow: what is new in every source, priced, aggregated, compared, forecast and published."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from costops.flows.runtime.settings import load
+from costops.flows.tasks import stages as do
+from costops.flows.tasks.outcome import Outcome, finish
+from costops.flows.tasks.run import STAGES, Run, open_run
+from costops.transforms.window import Window
+
+
+def name_of_run() -> str:
+    """The window, as the run's name."""
+    from prefect.runtime import flow_run
+
+    given = flow_run.parameters
+    start, end = given.get("start"), given.get("end")
+    return f"nightly {start} to {end}" if start else "nightly, what is new"
+
+
+@flow(name="nightly", flow_run_name=name_of_run, validate_parameters=True)
+def nightly(
+    config: str = "costops.toml",
+    start: date | None = None,
+    end: date | None = None,
+    sources: list[str] | None = None,
+    stages: list[str] | None = None,
+) -> Outcome:
+    """Bring the lake and the reports up to date.
+
+    Args:
+        config: Path of costops.toml.
+        start: First day to write. Empty: whatever is new, plus each source's restatement window.
+        end: Last day to write.
+        sources: Names of the sources to read. Empty: all.
+        stages: Stages to run, in their own order. Empty: all.
+    """
+    window = Window.of_days(start, end)
+    with open_run(load(config), window=window, only=tuple(sources or ()), stages=tuple(stages or STAGES)) as run:
+        return work(run)
+
+
+def work(run: Run) -> Outcome:
+    """Every stage that was asked for, in order."""
+    for name in STAGES:
+        if name in run.stages and name in do.STEPS:
+            with run.stage(name):
+                do.STEPS[name](run)
+    return finish(run)

@@ -1,0 +1,57 @@
+"""How a run ended, in words, and as an artifact where a Prefect server keeps one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prefect.context import FlowRunContext
+
+from costops.flows.tasks.run import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a person wants to know of a run when it is over."""
+
+    run_id: str
+    exit_code: int
+    days_changed: int
+    failed_gates: tuple[str, ...]
+    unreachable: tuple[str, ...]
+    report: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def finish(run: Run) -> Outcome:
+    """The outcome of a run; under Prefect a summary is kept beside it."""
+    outcome = Outcome(run.run_id, run.exit_code, len(run.touched),
+                      tuple(str(gate) for gate in run.gates if gate.failed), tuple(run.unreachable),
+                      run.notes.get("report"))
+    if FlowRunContext.get():
+        from prefect.artifacts import create_markdown_artifact
+
+        create_markdown_artifact(_markdown(run, outcome), key="costops-run", description="What the run did")
+    return outcome
+
+
+def _markdown(run: Run, outcome: Outcome) -> str:
+    lines = [f"# Run {outcome.run_id}", "", f"- days changed: **{outcome.days_changed}**"]
+    lines += [f"- gate failed: **{_plain(gate)}**" for gate in outcome.failed_gates]
+    lines += [f"- not reached: **{_plain(text)}**" for text in outcome.unreachable]
+    if outcome.report:
+        lines.append(f"- report: `{_plain(outcome.report)}`")
+    lines += ["", "| stage | source | outcome | records | findings | detail |", "|---|---|---|---:|---:|---|"]
+    lines += ["| " + " | ".join(_plain(str(entry.get(name) if entry.get(name) is not None else "")) for name in (
+        "stage", "source", "outcome", "lines_read", "findings", "detail")) + " |"
+        for entry in run.entries if entry["entry"] in ("stage", "source")]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text that a markdown table cannot be broken with."""
+    return "".join(char for char in text if char.isprintable()).replace("|", "\\|").replace("`", "'").replace(
+        "[", "(").replace("]", ")").replace("<", "&lt;")

@@ -1,0 +1,95 @@
+"""The stages of a run in their order, each a step: load by dataset, call pure functions, write by dataset."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+
+import polars as pl
+
+from costops.flows.runtime.logs import LOGGER
+from costops.flows.tasks.ingest import Ingested, ingest_source
+from costops.flows.tasks.run import Gate, Run
+from costops.flows.tasks.spend import aggregate
+from costops.flows.tasks.step import step
+from costops.transforms.errors import Unreachable
+from costops.transforms.prices.book import book
+from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, CORE_PRICE, OUT_SPEND_DAILY, OUT_SPEND_HOURLY
+
+
+@step()
+def ingest(run: Run) -> None:
+    """Request logs of every source, a primary one before those that it stands over."""
+    prices = book()
+    for source in run.settings.by_primacy():
+        if not source.feeds_requests or not run.selected(source.name) or source.uri is None:
+            continue
+        above = [one.name for one in run.settings.sources if source.name in one.primary_over]
+        days = frozenset(day for name in above for day in run.touched_by.get(name, set()))
+        progress = partial(run.progress, source.name) if run.progress else None
+        try:
+            done = ingest_source(run.lake, run.settings, source, prices, now=run.now, window=run.window,
+                                 again=run.again, primary_days=days, progress=progress)
+        except Unreachable as error:
+            run.missed(source.name, error)
+            continue
+        _noted(run, done)
+    _quarantine_gate(run)
+
+
+@step()
+def price(run: Run) -> None:
+    """The price book as a dataset."""
+    if run.lake.write(CORE_PRICE, book()):
+        run.partition("price", CORE_PRICE, {})
+
+
+@step()
+def spend(run: Run) -> None:
+    """Hourly and daily spend of what changed."""
+    for day in aggregate(run.lake, run.touched):
+        run.partition("spend", OUT_SPEND_HOURLY, {"day": str(day)})
+        run.touched_months.add(f"{day:%Y-%m}")
+    for month in sorted(run.touched_months):
+        run.partition("spend", OUT_SPEND_DAILY, {"month": month})
+    _unpriced_gate(run)
+    run.lake.catalog()
+
+
+def _noted(run: Run, done: Ingested) -> None:
+    """Into the ledger: the source, its inputs read now, and its partitions."""
+    run.touched |= done.changed
+    run.touched_by[done.source] = set(done.changed)
+    run.note("source", "ingest", source=done.source, outcome="written" if done.changed else "unchanged",
+             lines_read=done.lines_read, findings=done.findings, non_billable=done.non_billable,
+             detail=f"{done.inputs_read} inputs read, {done.inputs_known} known")
+    for day in sorted(done.changed):
+        run.partition("ingest", CORE_CHARGE, {"source": done.source, "day": str(day)})
+    if done.inputs_read:
+        run.wrote = True
+        rows = run.lake.read(CORE_INPUT, [{"source": done.source}]).filter(pl.col("input_id").is_in(done.read_ids))
+        for row in rows.iter_rows(named=True):
+            run.note("input", "ingest", source=done.source, uri=row["uri"], content_sha256=row["content_sha256"],
+                     outcome="written", **{name: row[name] for name in (
+                         "lines_read", "rows_kept", "duplicates", "findings", "non_billable")})
+    LOGGER.info("%s: %d inputs read, %d known, %d records, %d days changed", done.source, done.inputs_read,
+                done.inputs_known, done.lines_read, len(done.changed))
+
+
+def _quarantine_gate(run: Run) -> None:
+    """Records set aside, as a share of all records in the lake's inputs."""
+    counts = run.lake.read(CORE_INPUT).select(pl.col("findings").sum(), pl.col("lines_read").sum()).row(0)
+    share = Decimal(counts[0] or 0) / Decimal(counts[1]) if counts[1] else Decimal(0)
+    run.gates.append(Gate("quarantine_share", share, run.settings.gates.quarantine_share,
+                          f"{counts[0] or 0} of {counts[1] or 0} records"))
+
+
+def _unpriced_gate(run: Run) -> None:
+    """Requests without a price, as a share of all."""
+    counts = run.lake.read(OUT_SPEND_DAILY).select(pl.col("unpriced_requests").sum(), pl.col("requests").sum()).row(0)
+    share = Decimal(counts[0] or 0) / Decimal(counts[1]) if counts[1] else Decimal(0)
+    run.gates.append(Gate("unpriced_share", share, run.settings.gates.unpriced_share,
+                          f"{counts[0] or 0} of {counts[1] or 0} requests"))
+
+
+STEPS = {"ingest": ingest, "price": price, "spend": spend}

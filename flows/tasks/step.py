@@ -1,0 +1,56 @@
+"""One code path in process and under Prefect.
+
+A step is a plain function with a retry policy. Inside a Prefect flow run it runs as a task of that run; without
+one it is called directly, with the same retries, so that no server is started to run a batch job.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import tenacity
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+from costops.transforms.errors import Unreachable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DELAYS = (1, 4, 16)
+
+
+def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a step; `network` ones are tried again where the far end could not be reached."""
+
+    def wrap(function: Callable[P, R]) -> Callable[P, R]:
+        retries = len(_DELAYS) if network else 0
+        made = task(name=function.__name__, retries=retries, retry_delay_seconds=list(_DELAYS) if network else None,
+                    retry_jitter_factor=0.5 if network else None, cache_policy=NO_CACHE, persist_result=False,
+                    retry_condition_fn=_unreachable if network else None)(function)
+        direct = tenacity.retry(
+            stop=tenacity.stop_after_attempt(retries + 1), reraise=True,
+            wait=tenacity.wait_exponential_jitter(initial=1, exp_base=4, max=20),
+            retry=tenacity.retry_if_exception_type(Unreachable))(function) if network else function
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return made(*args, **kwargs) if FlowRunContext.get() else direct(*args, **kwargs)
+
+        return call
+
+    return wrap
+
+
+def _unreachable(_task: object, _run: object, state: object) -> bool:
+    """Try again only what may be reached next time."""
+    try:
+        state.result()  # type: ignore[attr-defined]
+    except Unreachable:
+        return True
+    except Exception:  # noqa: BLE001  any other failure is final
+        return False
+    return False
