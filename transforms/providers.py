@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costops.transforms.parse import anthropic, azure, bedrock, google, litellm, openai, otel
+from costops.transforms.parse import anthropic, azure, bedrock, generic, google, litellm, openai, otel
 from costops.transforms.parse.format import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -13,6 +13,7 @@ FORMATS: tuple[Format, ...] = (
     *azure.FORMATS,
     *litellm.FORMATS,
     *otel.FORMATS,
+    *generic.FORMATS,
 )
 
 FORMAT: dict[str, Format] = {item.kind: item for item in FORMATS}

@@ -26,3 +26,24 @@ def provider(expression: str) -> str:
     whens = " ".join(f"WHEN lower({expression}) IN ({', '.join(repr(alias) for alias in aliases)}) THEN '{name}'"
                      for name, aliases in NAMES.items())
     return f"CASE WHEN {expression} IS NULL OR {expression} = '' THEN NULL {whens} ELSE lower({expression}) END"
+
+
+_BY_PREFIX = {
+    "openai": ("gpt-", "chatgpt-", "o1", "o3", "o4", "text-embedding-", "davinci", "whisper-", "tts-", "dall-e"),
+    "anthropic": ("claude",), "gcp.gemini": ("gemini",), "deepseek": ("deepseek",), "x_ai": ("grok",),
+    "mistral_ai": ("mistral", "codestral", "ministral", "pixtral", "open-mi"), "cohere": ("command",),
+}
+
+
+def by_model(expression: str) -> str:
+    """The provider that a model's name tells: the part before a slash, or a well-known beginning; else NULL."""
+    whens = " ".join(
+        "WHEN " + " OR ".join(f"starts_with(lower({expression}), '{start}')" for start in starts) + f" THEN '{name}'"
+        for name, starts in _BY_PREFIX.items())
+    return (f"CASE WHEN contains({expression}, '/') THEN {provider(f'''split_part({expression}, '/', 1)''')} "
+            f"{whens} END")
+
+
+def plain_model(expression: str) -> str:
+    """A model's name without the provider before its first slash."""
+    return f"regexp_replace({expression}, '^[^/]*/', '')"
