@@ -19,14 +19,15 @@ import polars as pl
 from costops.transforms.errors import Usage
 from costops.transforms.prices import reviewed
 from costops.transforms.prices.entry import EVER, Price, instant, problem
-from costops.transforms.prices.feeds import genai
-from costops.transforms.prices.models import Alias
+from costops.transforms.prices.feeds import genai, litellm
+from costops.transforms.prices.models import Alias, catalogue
 from costops.transforms.tables import CORE_PRICE
 
 RECORDED_AT = instant("2026-11-23T12:00+00:00")
 """When the feeds that ship with this version were taken."""
 
 Key = tuple[str, str, str, str, str]
+_COLUMNS = CORE_PRICE.columns
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +39,10 @@ def book() -> pl.DataFrame:
 @lru_cache(maxsize=1)
 def shipped() -> tuple[Price, ...]:
     """All prices of the feeds that ship, reviewed corrections first."""
-    return (*reviewed.prices(), *genai.prices())
+    dated = (*reviewed.prices(), *genai.prices())
+    models = catalogue({(p.provider, p.model_id) for p in dated}, aliases())
+    found = (*dated, *litellm.fill(litellm.prices(), models, dated))
+    return (*found, *reviewed.uplifted(found))
 
 
 @lru_cache(maxsize=1)
@@ -151,7 +155,7 @@ def _append(columns: dict[str, list[Any]], key: Key, where: tuple[datetime, date
         row = (price_id, *key[:4], key[4], price.unit, price.price_usd, price.per, price.minimum, low, high,
                schedule, inside, start, end, begin if start > EVER else "open", price.source, price.zone,
                recorded_at, None, _hash(price.source, told), price.note or None)
-        for name, value in zip(CORE_PRICE.columns, row, strict=True):
+        for name, value in zip(_COLUMNS, row, strict=True):
             columns[name].append(value)
 
 

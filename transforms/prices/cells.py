@@ -216,21 +216,18 @@ def _context_cells(shelf: Shelf, base: dict[str, Any], entries: list[Entry]) -> 
     modes = {e.mode for e in entries}
     thinking = "thinking" in modes
     cells = []
-    ranges = {(e.low, e.high) for e in entries}
     for entry in entries:
         cell = base | _rates(shelf, base, entry)
         # below the first bound lies -1: the context of a bucket, where only one price is possible
-        cell["min_input"] = -1 if len(ranges) == 1 else entry.low
+        cell["min_input"] = -1 if len(entries) == 1 and entry.low == 0 else entry.low
         cell["max_input"] = entry.high
         if thinking:
             cell["min_reasoning"], cell["max_reasoning"] = (1, NO_LIMIT) if entry.mode == "thinking" else (-1, 1)
         cells.append(cell)
-    if len(ranges) > 1:
+    if len(entries) > 1 or entries[0].low > 0:
         low, high = bounds.spread([entry.rates for entry in entries])
         cells.append(base | {"min_input": -1, "max_input": 0, "path": f"{base['path']} > context of a bucket unknown"}
                      | {f"low_{u}": v for u, v in low.items()} | {f"high_{u}": v for u, v in high.items()})
-        if min(entry.low for entry in entries) > 0:
-            raise Usage(f"price book: {base['path']} starts at {min(e.low for e in entries)} tokens")
     return cells
 
 

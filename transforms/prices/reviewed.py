@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from costops.transforms.errors import Usage
-from costops.transforms.prices.entry import EVER, NEVER, Price, instant
+from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, Price, instant
 from costops.transforms.prices.models import Alias
 from costops.transforms.units import UNIT
 
@@ -41,6 +41,46 @@ def aliases() -> tuple[Alias, ...]:
     return tuple(Alias(document["provider"], "equals", text.lower(), model)
                  for document in documents()
                  for model, texts in (document.get("aliases") or {}).items() for text in texts)
+
+
+@dataclass(frozen=True)
+class Uplift:
+    """A factor on every token price of some models in a region."""
+
+    provider: str
+    region: str
+    factor: Decimal
+    models: frozenset[str]
+    checked: str
+    note: str
+
+    def over(self, price: Price) -> Price:
+        """The price in the region."""
+        return replace(price, region=self.region, price_usd=price.price_usd * self.factor,
+                       source=f"{price.source} x {self.factor} reviewed {self.checked}", note=self.note)
+
+
+@lru_cache(maxsize=1)
+def uplifts() -> tuple[Uplift, ...]:
+    """Every reviewed uplift: `uplifts: [{regions, factor, models, reason, link, checked}]`."""
+    return tuple(
+        Uplift(document["provider"], region, Decimal(stated["factor"]), frozenset(stated["models"]),
+               str(stated["checked"]), f"{stated['reason']} {stated['link']}")
+        for document in documents() for stated in document.get("uplifts") or () for region in stated["regions"]
+    )
+
+
+def uplifted(prices: Iterable[Price]) -> Iterator[Price]:
+    """The regional prices that follow from global ones; fees by the piece are the same everywhere."""
+    by_model: dict[tuple[str, str], list[Uplift]] = {}
+    for uplift in uplifts():
+        for model in uplift.models:
+            by_model.setdefault((uplift.provider, model), []).append(uplift)
+    for price in prices:
+        if price.region == GLOBAL:
+            for uplift in by_model.get((price.provider, price.model_id), ()):
+                token = UNIT[price.unit].column.endswith("_tokens")
+                yield uplift.over(price) if token else replace(price, region=uplift.region)
 
 
 @lru_cache(maxsize=1)

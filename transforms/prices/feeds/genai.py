@@ -49,6 +49,7 @@ Bands = dict[str, list[tuple[int, int, Decimal]]]
 Window = tuple[time, time]
 
 
+@lru_cache(maxsize=1)
 def source() -> str:
     """Name and version of the feed."""
     return f"genai-prices {version('genai-prices')}"
