@@ -78,6 +78,11 @@ def recount_select(base: str, primary: str) -> str:
     return _counted(f"SELECT * FROM {base}", primary)
 
 
+def keep_select(rows: str) -> str:
+    """The rows of a partition as they are, in the partition's order."""
+    return f"SELECT {', '.join(_FILE_COLUMNS)} FROM {rows} ORDER BY {', '.join(CORE_CHARGE.sort)}"
+
+
 def _counted(rows: str, primary: str | None, *, live: set[str] | None = None) -> str:
     """Sorted rows with all columns of the file; those not `live` are NULL, put in behind the sort."""
     counted = "true" if primary is None else (

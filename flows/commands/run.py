@@ -1,0 +1,113 @@
+"""`run`, `backfill`, `reprice`: what writes the lake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING
+
+from costops.flows.commands.show import emit
+from costops.flows.runtime.settings import Settings, config_path, load
+from costops.transforms.errors import Usage
+
+if TYPE_CHECKING:
+    from costops.flows.tasks.outcome import Outcome
+
+
+def run(args: argparse.Namespace) -> int:
+    """The nightly flow: in process, or as a Prefect run where an API is configured."""
+    from costops.flows.nightly import nightly
+    from costops.flows.tasks.run import STAGES
+
+    settings = load(args.config)
+    _known(args.source, [one.name for one in settings.sources], "--source")
+    _known(args.stage, list(STAGES), "--stage")
+    flow = nightly if os.environ.get("PREFECT_API_URL") else nightly.fn
+    with _home(settings):
+        outcome = flow(config=str(config_path(args.config).resolve()), start=day_of(args.start, "--from"),
+                       end=day_of(args.end, "--to"), sources=args.source or None, stages=args.stage or None)
+    return told(settings, outcome, args.format)
+
+
+def told(settings: Settings, outcome: Outcome, form: str) -> int:
+    """Print how a run ended; its exit code."""
+    if form == "table":
+        from costops.flows.commands.data import spend_table
+
+        spend_table(settings, "provider", form)
+        for line in (*outcome.unreachable, *outcome.failed_gates):
+            print(f"cost-ops: {'gate failed: ' if line in outcome.failed_gates else ''}{line}", file=sys.stderr)
+        if outcome.report:
+            print(f"Report: {outcome.report}")
+    else:
+        import json
+
+        print(json.dumps(outcome.as_dict(), indent=1))
+    return outcome.exit_code
+
+
+def backfill(args: argparse.Namespace) -> int:
+    """A range of days again; with --dry-run only the plan."""
+    from costops.flows.backfill import backfill as flow_of_days
+
+    if not args.start or not args.end:
+        raise Usage("backfill needs --from DAY and --to DAY.")
+    settings = load(args.config)
+    _known(args.source, [one.name for one in settings.sources], "--source")
+    flow = flow_of_days if os.environ.get("PREFECT_API_URL") else flow_of_days.fn
+    outcome = flow(config=str(config_path(args.config).resolve()),
+                   days={"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")},
+                   sources=args.source or None, stages=args.stage or None, dry_run=args.dry_run)
+    if args.dry_run:
+        emit(outcome, args.format, title="What a backfill would do")
+        return 0
+    return told(settings, outcome, args.format)
+
+
+def reprice(args: argparse.Namespace) -> int:
+    """Price a range again with the book of now, or of a time."""
+    from costops.flows.tasks.reprice import reprice as again
+    from costops.flows.tasks.run import open_run
+    from costops.flows.tasks.spend import aggregate
+    from costops.transforms.window import Window
+
+    window = Window.of_days(day_of(args.start, "--from"), day_of(args.end, "--to"))
+    if window is None:
+        raise Usage("reprice needs --from DAY and --to DAY.")
+    with open_run(load(args.config), window=window) as one:
+        changes, days = again(one, reference=args.price_book, dry_run=args.dry_run)
+        if not args.dry_run:
+            aggregate(one.lake, days)
+    emit(changes, args.format, title="Repricing" + (", dry run" if args.dry_run else ""))
+    return 0
+
+
+def day_of(text: str | None, option: str) -> date | None:
+    """A day as written on the command line."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Usage(f"{option} {text!r}: a day is written YYYY-MM-DD, for example 2026-10-01.") from None
+
+
+def _known(given: list[str], known: list[str], option: str) -> None:
+    import difflib
+
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+            raise Usage(f"{option} {name!r} is not known; {hint}")
+
+
+@contextmanager
+def _home(settings: Settings) -> Iterator[None]:
+    """Prefect keeps its own files in the workspace, never in the user's home."""
+    os.environ.setdefault("PREFECT_HOME", str(settings.home / ".prefect"))
+    yield
