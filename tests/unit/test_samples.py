@@ -147,8 +147,9 @@ Read = Callable[[Any], tuple[str, int, int] | None]
 
 def openai_body(body: Any) -> tuple[str, int, int] | None:
     used = (body or {}).get("usage")
-    return used and (body["id"], used["prompt_tokens"], used["completion_tokens"]) if used is None or (
-        used["prompt_tokens"] >= used["prompt_tokens_details"]["cached_tokens"]) else None
+    if used is None or used["prompt_tokens"] < used["prompt_tokens_details"]["cached_tokens"]:
+        return None
+    return body["id"], used["prompt_tokens"], used["completion_tokens"]
 
 
 def anthropic_message(body: Any) -> tuple[str, int, int] | None:
