@@ -6,8 +6,8 @@
 
 A column is a `core_usage` column, its value the path of a field, or `=word` for a constant. `input_tokens` is all
 input, cached parts included, unless `input = "disjoint"` says that it excludes them. `time` tells the unit of
-numbers (`s`, `ms`, `us`, `ns`) or `iso`; without it text is ISO 8601 and a number seconds. A record without an id gets a
-hash of what is read of it and of how many such there were before it in its input: a repeated row is kept, an
+numbers (`s`, `ms`, `us`, `ns`) or `iso`; without it text is ISO 8601 and a number seconds. A record without an id
+gets a hash of what is read of it, with the count of equal ones before it in its input: a repeated row is kept, an
 input that comes twice is not.
 """
 
@@ -93,7 +93,9 @@ def _columns(told: Mapping[str, str], *, unit: str, disjoint: bool, own: bool) -
     if "input_tokens" in count and "uncached_input_tokens" not in count:
         parts = "".join(f" - coalesce({count[name]}, 0)" for name in ("cache_read_tokens", *_WRITES) if name in count)
         columns["uncached_input_tokens"] = f"coalesce({count['input_tokens']}, 0){'' if disjoint else parts}"
-    provider = f"coalesce({vendor.provider(told['provider'])}, $opt_provider)" if "provider" in told else "$opt_provider"
+    provider = "$opt_provider"
+    if "provider" in told:
+        provider = f"coalesce({vendor.provider(told['provider'])}, $opt_provider)"
     columns |= {
         "used_at": _TIMES[unit].format(told["used_at"]),
         "provider": f"coalesce({provider}, {vendor.by_model(told['model_id'])}, 'unknown')",
@@ -169,12 +171,14 @@ def _path(path: str) -> str:
 
 def _parts(path: str) -> list[str]:
     parts = path.split(".")
-    if not all(_PART.fullmatch(part) for part in parts):
+    if "$opt_" in path or not all(_PART.fullmatch(part) for part in parts):
         raise Usage(f"columns: {path!r} is no field path, for example properties.prompt_tokens")
     return parts
 
 
 def _literal(text: str) -> str:
+    if "$opt_" in text:
+        raise Usage(f"columns: {text!r} may not contain $opt_")
     return "'" + text.replace("'", "''") + "'"
 
 

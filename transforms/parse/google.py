@@ -75,7 +75,12 @@ _COUNTS = {
 _TIER = f"""CASE {_TRAFFIC} WHEN 'ON_DEMAND' THEN 'standard' WHEN 'PROVISIONED_THROUGHPUT' THEN 'provisioned'
     WHEN 'ON_DEMAND_PRIORITY' THEN 'priority' WHEN 'ON_DEMAND_FLEX' THEN 'flex'
     WHEN 'TRAFFIC_TYPE_UNSPECIFIED' THEN 'standard' WHEN 'UNSPECIFIED' THEN 'standard' ELSE lower({_TRAFFIC}) END"""
-_CHECKS = {"impossible_count:cachedContentTokenCount": f"{_CACHED} > {_PROMPT}"}
+_ALL = _told("totalTokenCount", "total_token_count", "total_tokens")
+_CHECKS = {
+    "impossible_count:cachedContentTokenCount": f"{_CACHED} > {_PROMPT}",
+    # an answer about a stored cache tells its size, which is no usage
+    "missing_field:promptTokenCount": f"{_ALL} > 0 AND {_PROMPT} + {_TOOLS} + {_SHOWN} + {_THOUGHTS} = 0",
+}
 
 
 def _last(chunks: str, key: str) -> str:
@@ -163,7 +168,8 @@ VERTEX = Format(
         "web_searches": _CLAUDE["web_searches"],
     },
     skip="CASE WHEN u_raw IS NULL AND (full_response->'$.error') IS NOT NULL THEN 'failed' END",
-    checks=_CHECKS,
+    checks={name: f"u.input_tokens IS NULL AND u.prompt_tokens IS NULL AND {wrong}"
+            for name, wrong in _CHECKS.items()},
 )
 
 FORMATS = (RESPONSES, VERTEX)

@@ -24,6 +24,9 @@ USAGE: Fields = {
     "prompt_tokens_details": _INPUT_DETAILS, "completion_tokens_details": _OUTPUT_DETAILS,
     "input_tokens_details": _INPUT_DETAILS, "output_tokens_details": _OUTPUT_DETAILS,
     "seconds": NUMBER, "type": TEXT,
+    # other hosts' spellings of cached input, and OpenRouter's own price
+    "cached_tokens": COUNT, "num_cached_tokens": COUNT, "prompt_cache_hit_tokens": COUNT,
+    "prompt_cache_miss_tokens": COUNT, "prompt_token_details": {"cached_tokens": COUNT}, "cost": NUMBER,
 }
 _BODY: Fields = {
     "id": TEXT, "object": TEXT, "created": NUMBER, "created_at": NUMBER, "model": TEXT, "service_tier": TEXT,
@@ -39,13 +42,15 @@ def _columns(body: str) -> dict[str, str]:
     """`core_usage` expressions over a response body whose usage is opened as `u`."""
     detail = "coalesce(u.prompt_tokens_details.{0}, u.input_tokens_details.{0})"
     made = "coalesce(u.completion_tokens_details.{0}, u.output_tokens_details.{0})"
-    total = "coalesce(u.prompt_tokens, u.input_tokens, 0)"
-    read = f"coalesce({detail.format('cached_tokens')}, 0)"
+    total = """coalesce(u.prompt_tokens, u.input_tokens,
+        CASE WHEN u.completion_tokens IS NULL AND u.output_tokens IS NULL THEN u.total_tokens END, 0)"""
+    read = f"""coalesce({detail.format('cached_tokens')}, u.cached_tokens, u.num_cached_tokens,
+        u.prompt_cache_hit_tokens, u.prompt_token_details.cached_tokens, 0)"""
     late = f"coalesce({detail.format('cache_write_tokens_details.ttl_12h_tokens')}, 0)"
     written = f"coalesce({detail.format('cache_write_tokens')}, 0)"
     return {
-        "record_id": f"{body}.id",
-        "used_at": f"epoch(coalesce({body}.created, {body}.created_at))",
+        "record_id": f"coalesce(nullif({body}.id, ''), md5(concat(uri, '#', line_no)))",
+        "used_at": f"coalesce(epoch(coalesce({body}.created, {body}.created_at)), file_at)",
         "provider": "coalesce($opt_provider, 'openai')",
         "model_id": f"{body}.model",
         "operation": f"""CASE {body}.object WHEN 'chat.completion' THEN 'chat' WHEN 'response' THEN 'responses'
@@ -64,6 +69,7 @@ def _columns(body: str) -> dict[str, str]:
         "audio_output_tokens": f"nullif({made.format('audio_tokens')}, 0)",
         "image_input_tokens": f"nullif({detail.format('image_tokens')}, 0)",
         "image_output_tokens": f"nullif({made.format('image_tokens')}, 0)",
+        "reported_cost_usd": "usd(u.cost)",
         "audio_seconds": "cast(ceil(try_cast(u.seconds AS DECIMAL(18,3))) AS BIGINT)",
     }
 
