@@ -29,6 +29,8 @@ class Families:
 
     entries: Mapping[tuple[str, str], Mapping[tuple[str, str], list[Entry]]]
     by_family: Mapping[tuple[str, str], list[str]]
+    lows: Mapping[str, int]
+    highs: Mapping[str, int]
 
     def siblings(self, provider: str, match: Match, tier: str, first: datetime, last: datetime) -> tuple[
             dict[str, int], dict[str, int], str]:
@@ -50,12 +52,17 @@ class Families:
             if found:
                 break
         low, high = spread(found)
-        return low, high, told
+        if not found:
+            return low, high, told
+        return dict(self.lows) | low, dict(self.highs) | high, told
 
-    def lacking(self, path: str, rates: Rates) -> Range:
-        """The entry's own rates as both bounds, so that a row which lacks one unit is bounded by the rest."""
-        del path
-        return spread([rates])
+    def lacking(self, rates: Rates) -> Range:
+        """The entry's own rates as both bounds; for units that it lacks, those of the whole book's models.
+
+        A model without a price for audio is bounded by the audio of every model that has one.
+        """
+        low, high = spread([rates])
+        return dict(self.lows) | low, dict(self.highs) | high
 
 
 def families(entries: Mapping[tuple[str, str], Mapping[tuple[str, str], list[Entry]]]) -> Families:
@@ -63,7 +70,11 @@ def families(entries: Mapping[tuple[str, str], Mapping[tuple[str, str], list[Ent
     by_family: dict[tuple[str, str], list[str]] = {}
     for provider, model in entries:
         by_family.setdefault((provider, family(model)), []).append(model)
-    return Families(entries, by_family)
+    # only units that no request consists of alone: a missing text price is a matter of siblings
+    rare = [{u: r for u, r in e.rates.items() if u not in {"uncached_input", "output", "request"}}
+            for shelves in entries.values() for held in shelves.values() for e in held]
+    lows, highs = spread(rare)
+    return Families(entries, by_family, lows, highs)
 
 
 def family(model_id: str) -> str:

@@ -78,6 +78,7 @@ class Shelf:
     entries: Mapping[tuple[str, str], Mapping[tuple[str, str], list[Entry]]]
     models: Catalogue
     family: bounds.Families
+    cached: frozenset[tuple[str, str]]
 
 
 def price_cells(keys: pl.DataFrame, book: pl.DataFrame, *, known_at: datetime | None = None,
@@ -98,6 +99,7 @@ def price_cells(keys: pl.DataFrame, book: pl.DataFrame, *, known_at: datetime | 
             rows.extend(_with_contracts(cell, key, deals))
     for number, row in enumerate(rows):
         row["cell"] = number
+        del row["spot"], row["tier"]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
@@ -150,7 +152,9 @@ def _shelf(book: _Book, known_at: datetime | None, told: tuple[tuple[tuple[str, 
             object.__setattr__(held[0], "source", " + ".join(sorted(held[2])))
             object.__setattr__(held[0], "minimum", max(minimum, held[0].minimum))
     known: Iterable[Alias] = stated_aliases()
-    return Shelf(entries, catalogue(entries, known, dict(told)), bounds.families(entries))
+    cached = frozenset(spot for spot, shelves in entries.items() for held in shelves.values() for e in held
+                       if "cache_read" in e.rates or "cache_write_5m" in e.rates)
+    return Shelf(entries, catalogue(entries, known, dict(told)), bounds.families(entries), cached)
 
 
 def _key_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -164,6 +168,7 @@ def _key_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         "den": 1, "included": _included_bits(match.provider or provider), "minimum_seconds": 0,
         "min_input": -1, "max_input": NO_LIMIT, "min_reasoning": -1, "max_reasoning": NO_LIMIT,
         "used_from": EVER, "used_to": NEVER, "plain": False, "price_status": "unpriced",
+        "spot": (match.provider, match.model_id), "tier": tier,
     }
     if tier == "provisioned":
         return [base | {"price_status": "covered", "path": f"{match.path} > provisioned throughput"}]
@@ -238,7 +243,11 @@ def _rates(shelf: Shelf, base: Mapping[str, Any], entry: Entry) -> dict[str, Any
         raise Usage(f"price book: {base['path']}: the prices have no common denominator below 10^18")
     free = not any(tops.values())
     own_reasoning = "reasoning" in tops
-    low, high = shelf.family.lacking(base["path"], entry.rates)
+    mentions = not {"cache_read", "cache_write_5m"}.isdisjoint(tops) or (
+        base["tier"] != "standard" and base["spot"] in shelf.cached)
+    if "cache_read" not in tops and "uncached_input" in tops and not mentions:
+        tops["cache_read"] = tops["uncached_input"]  # a list that makes no mention of caching prices all input
+    low, high = shelf.family.lacking(entry.rates)
     return {
         "price_id": entry.price_id, "price_source": entry.source, "price_status": "free" if free else "priced",
         "den": den, "minimum_seconds": entry.minimum,

@@ -48,6 +48,9 @@ _KEY = re.compile(r"^(?P<base>.+?)(?:_above_(?P<k>\d+)k_tokens)?"
 _INCLUSIVE = frozenset({"x_ai"})
 """Whose threshold belongs to the dearer range."""
 
+_NEVER_FILLED = frozenset({"uncached_input", "output", "reasoning", "request", "image", "audio_second"})
+"""What a dated feed leaves out on purpose: it prices the model in another way."""
+
 COLUMNS = ("provider", "model_id", "region", "service_tier", "mode", "unit", "min_input", "max_input", "usd", "per")
 
 
@@ -173,11 +176,11 @@ def fill(found: Sequence[Price], models: Catalogue, known: Sequence[Price]) -> l
     whole or not at all, but for units that no one else prices.
     """
     last: dict[tuple[str, str], datetime] = {}
-    tiers: set[tuple[str, str, str]] = set()
+    units: set[tuple[str, ...]] = set()
     for price in known:
         spot = (price.provider, price.model_id)
         last[spot] = max(last.get(spot, EVER), price.valid_from)
-        tiers.add((*spot, price.service_tier))
+        units |= {(*spot, price.service_tier), (*spot, price.service_tier, price.unit)}
     own = {(p.provider, p.model_id) for p in found}
     home: dict[tuple[str, str], tuple[str, str] | None] = {}
     claimed: dict[tuple[str, str], tuple[str, str]] = {}
@@ -193,8 +196,8 @@ def fill(found: Sequence[Price], models: Catalogue, known: Sequence[Price]) -> l
             continue
         if model not in last:
             taken.append(replace(price, model_id=model[1]))
-        elif price.region == GLOBAL and (
-                price.unit in {"cache_write_12h", "code_session"} or (*model, price.service_tier) not in tiers):
+        elif price.region == GLOBAL and ((*model, price.service_tier) not in units or (
+                price.unit not in _NEVER_FILLED and (*model, price.service_tier, price.unit) not in units)):
             taken.append(replace(price, model_id=model[1], valid_from=last[model],
                                  date_basis="snapshot" if last[model] > EVER else "open"))
     return _whole(taken, known)
