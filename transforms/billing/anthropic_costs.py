@@ -10,7 +10,7 @@ import polars as pl
 from costops.transforms.billing.bill import Batch, BillFormat, Delivery, Input, Options
 from costops.transforms.billing.grammar_anthropic import console_row, cost_row
 from costops.transforms.billing.meaning import understand
-from costops.transforms.billing.pages import Bucket, read_pages, table
+from costops.transforms.billing.pages import Bucket, Shape, read_pages, table
 from costops.transforms.billing.plan import plan_by_time
 from costops.transforms.billing.rows import MEANINGS, Place, billed, col
 from costops.transforms.billing.sheets import read_sheets
@@ -24,12 +24,11 @@ _DEFAULTS = {
     "HostProviderName": "Anthropic", "ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based",
     "PricingCategory": "Standard", "BillingAccountType": "Organization", "SubAccountType": "Workspace",
 }
-_TEAM = pl.col("workspace_id").str.extract(r"^wrkspc_(team-.+)$")
 
 
 def read_report(delivery: Delivery, options: Options) -> Iterator[Batch]:
     """The rows of the pages: cents become dollars exactly; a NULL workspace is the default one."""
-    yield from read_pages(delivery, options, ("starting_at", "ending_at"), _page)
+    yield from read_pages(delivery, options, Shape("starting_at", "ending_at"), _page)
 
 
 def _page(buckets: list[Bucket], item: Input, options: Options) -> Batch:
@@ -45,7 +44,7 @@ def _page(buckets: list[Bucket], item: Input, options: Options) -> Batch:
         "BillingAccountId": pl.col("organization_id"),
         "SubAccountId": pl.col("workspace_id").fill_null("default"), "ChargeDescription": pl.col("description"),
         "SkuMeter": pl.coalesce("token_type", "cost_type"), "SkuId": pl.col("_slug"),
-        "RegionId": pl.col("inference_geo").replace({"not_available": None}), "x_Team": _TEAM,
+        "RegionId": pl.col("inference_geo").replace({"not_available": None}), "x_Team": pl.col("workspace_id"),
         "x_Keys": pl.concat_str([pl.col(name).fill_null("") for name in _SAID], separator="|"), **MEANINGS,
     }
     return billed(frame, facts, Place(

@@ -63,7 +63,7 @@ def read(delivery: Delivery, options: Options) -> Iterator[Batch]:
 
 def _rows(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     if "BilledCost" in text.columns:
-        return make_focus(text, item, options)
+        return make_focus(text, item, options, "AWS")
     has_map = "product" in text.columns
     kind, name = col(text, "line_item_line_item_type"), col(text, "product_product_name")
     if has_map:

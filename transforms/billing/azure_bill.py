@@ -70,7 +70,7 @@ def read(delivery: Delivery, options: Options) -> Iterator[Batch]:
 
 def _rows(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     if "BilledCost" in text.columns:
-        return make_focus(text, item, options)
+        return make_focus(text, item, options, "Microsoft")
     said = text.select("_line", **{ours: col(text, *_both(names)) for ours, names in ALIASES.items()})
     said = said.with_columns(charge_type=pl.col("charge_type").fill_null("Usage"))
     frame = understand(said, ["category", "subcategory", "meter", "measure", "charge_type"], meter)

@@ -50,16 +50,16 @@ def _rows(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     return make_oci(text, item, options) if is_oci(text) else make_focus(text, item, options)
 
 
-def make_focus(text: pl.DataFrame, item: Input, options: Options) -> Batch:
-    """The rows of a frame with FOCUS columns, of whichever version."""
+def make_focus(text: pl.DataFrame, item: Input, options: Options, issuer: str | None = None) -> Batch:
+    """The rows of a frame with FOCUS columns, of whichever version; `issuer` where the file names none."""
     said = text.with_columns(
         _service=col(text, "ServiceName"), _meter=col(text, "SkuMeter", "x_SkuMeterName"),
         _usage=col(text, "x_UsageType", "SkuMeter"), _code=col(text, "x_ServiceCode"),
         _category=col(text, "x_SkuMeterCategory"), _details=col(text, "SkuPriceDetails"),
         _measure=col(text, "x_PricingUnitDescription", "PricingUnit"), _charge=col(text, "ChargeCategory"),
         _about=pl.when(col(text, "ServiceName").str.contains("(?i)vertex|gemini|openai|anthropic")).then(
-            col(text, "ChargeDescription", "x_SkuDescription")),
-        _host=col(text, "ServiceProviderName", "ProviderName"), _sub=col(text, "ServiceCategory"),
+            col(text, "ChargeDescription", "x_SkuDescription", "SkuId")),
+        _host=col(text, "ServiceProviderName", "ProviderName"), _sub=col(text, "ServiceSubcategory"),
     ).rename({name: f"_raw_{name}" for name in text.columns if name in MEANINGS})
     frame = understand(said, ["_service", "_meter", "_usage", "_code", "_category", "_details", "_measure", "_charge",
                               "_about", "_host", "_sub"], focus_line)
@@ -74,7 +74,8 @@ def make_focus(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     facts["x_ProviderColumns"] = _own([name for name in text.columns if name not in NAMES | OLD | MEANINGS.keys()])
     if "x_PricingBlockSize" not in frame.columns:
         frame = frame.drop("_block", "_counted")
-    batch = billed(frame, facts, Place(item, options, _KEYS, defaults={}))
+    batch = billed(frame, facts, Place(item, options, _KEYS, defaults={
+        "InvoiceIssuerName": issuer, "ServiceProviderName": issuer, "HostProviderName": issuer}))
     return Batch(batch.rows, pl.concat([batch.findings, _words(frame, item, options)]), batch.tally, batch.days)
 
 

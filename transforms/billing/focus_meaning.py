@@ -8,7 +8,7 @@ from typing import Any
 from costops.transforms.billing.grammar_azure import meter
 from costops.transforms.billing.grammar_bedrock import is_bedrock, usage_line
 from costops.transforms.billing.grammar_google import sku
-from costops.transforms.billing.meaning import MAPPED, NOT_USAGE, OTHER_SERVICE, Meaning, block_size, unmapped
+from costops.transforms.billing.meaning import MAPPED, NOT_USAGE, OTHER_SERVICE, Meaning, block_size, reviewed, unmapped
 
 _CLOUDS = {"aws": "aws", "amazon web services": "aws", "microsoft": "azure", "azure": "azure", "google cloud": "gcp",
            "google": "gcp", "oracle": "oci", "openai": "openai", "anthropic": "anthropic"}
@@ -32,9 +32,13 @@ def focus_line(  # noqa: PLR0913, PLR0917  one argument for each column that may
         if made.status != OTHER_SERVICE:
             return made
     if "vertex" in name or "gemini" in name:
-        return sku(None, service, sku_meter or about, "regular")
-    ai = (service_category or "").lower() == "ai and machine learning"
-    return unmapped(provider) if ai else Meaning(OTHER_SERVICE, provider=provider)
+        made = sku(None, service, sku_meter or about, "regular")
+        known = {row["sku_id"]: row["description"] for row in reviewed("gcp_skus")}
+        if made.unit is None and about in known:
+            made = sku(None, service, known[about], "regular")
+        return unmapped(made.provider) if made.status == OTHER_SERVICE and not sku_meter else made
+    generative = (service_category or "").lower() == "generative ai" or "token" in f"{sku_meter} {measure}".lower()
+    return unmapped(provider) if generative else Meaning(OTHER_SERVICE, provider=provider)
 
 
 def _details(text: str | None) -> dict[str, Any]:

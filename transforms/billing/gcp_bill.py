@@ -139,7 +139,7 @@ def _json(records: list[tuple[int, Any]], wrong: list[tuple[int, str]], again: i
         data = {name: [as_text(record.get(name)) for _, record in records] for name in names}
         frame = pl.DataFrame(data, schema=dict.fromkeys(names, pl.String)).with_columns(
             pl.Series("_line", [number for number, _ in records], dtype=pl.Int64))
-        batch = make_focus(frame, item, options)
+        batch = make_focus(frame, item, options, "Google Cloud")
     else:
         rows = [row for number, record in records for row in _flat(number, record)]
         data = {name: [row.get(name) for row in rows] for name in _COLUMNS}
@@ -154,7 +154,7 @@ def _sheet(item: Input, options: Options, number: int) -> Iterator[Batch]:
     sheet = Sheet()
     for part, frame in enumerate(sheet_batches(item.path, sheet, batch_bytes=options.batch_bytes)):
         if "BilledCost" in frame.columns:
-            yield numbered(make_focus(frame, item, options), number, part)
+            yield numbered(make_focus(frame, item, options, "Google Cloud"), number, part)
             continue
         rows: list[dict[str, Any]] = []
         for record in frame.iter_rows(named=True):

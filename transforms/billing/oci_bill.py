@@ -28,7 +28,8 @@ def make_oci(text: pl.DataFrame, item: Input, options: Options) -> Batch:
         _row_id=pl.col("lineItem/referenceNo")), ["_service", "_text"], _about)
     correction = col(frame, "lineItem/isCorrection").fill_null("false").str.to_lowercase() == "true"
     facts = {
-        "BilledCost": col(frame, "cost/myCost", "cost/myCostOverage"), "BillingCurrency": col(frame, "cost/currencyCode"),
+        "BilledCost": col(frame, "cost/myCost", "cost/myCostOverage"),
+        "BillingCurrency": col(frame, "cost/currencyCode"),
         "ChargePeriodStart": col(frame, "lineItem/intervalUsageStart"),
         "ChargePeriodEnd": col(frame, "lineItem/intervalUsageEnd"),
         "BillingAccountId": col(frame, "lineItem/tenantId"), "SubAccountId": col(frame, "product/compartmentId"),
@@ -38,7 +39,8 @@ def make_oci(text: pl.DataFrame, item: Input, options: Options) -> Batch:
         "ChargeDescription": pl.col("_text"), "ContractedUnitPrice": col(frame, "cost/unitPrice"),
         "ConsumedQuantity": col(frame, "usage/billedQuantity"),
         "ConsumedUnit": col(frame, "cost/skuUnitDescription"),
-        "PricingQuantity": col(frame, "usage/billedQuantity"), "PricingUnit": col(frame, "cost/skuUnitDescription"),
+        "PricingQuantity": col(frame, "usage/billedQuantity"),
+        "PricingUnit": col(frame, "cost/skuUnitDescription"),
         "ChargeClass": pl.when(correction).then(pl.lit("Correction")), "Tags": tags_of(frame, "tags/"), **MEANINGS,
     }
     return billed(frame.drop("_block", "_counted"), facts, Place(

@@ -9,7 +9,7 @@ import polars as pl
 from costops.transforms.billing.bill import Batch, BillFormat, Delivery, Input, Options
 from costops.transforms.billing.grammar_openai import line_item
 from costops.transforms.billing.meaning import understand
-from costops.transforms.billing.pages import Bucket, read_pages, table
+from costops.transforms.billing.pages import Bucket, Shape, read_pages, table
 from costops.transforms.billing.plan import plan_by_time
 from costops.transforms.billing.rows import MEANINGS, Place, billed, price_id
 
@@ -26,7 +26,7 @@ _FACTS = {
     "SkuPriceId": pl.when(pl.col("quantity").is_not_null()).then(price_id()),
     "PricingQuantity": pl.col("quantity"), "PricingUnit": pl.col("quantity_unit"),
     "x_ApiKeyId": pl.col("api_key_id"), "x_PrincipalId": pl.col("user_id"),
-    "x_Team": pl.col("project_id").str.extract(r"^proj_(team-.+)$"), **MEANINGS,
+    **MEANINGS,
 }
 _DEFAULTS = {
     "ServiceName": "OpenAI API", "InvoiceIssuerName": "OpenAI", "ServiceProviderName": "OpenAI",
@@ -37,7 +37,7 @@ _DEFAULTS = {
 
 def read(delivery: Delivery, options: Options) -> Iterator[Batch]:
     """The rows of the pages; `amount.value` counts as number and as string alike."""
-    yield from read_pages(delivery, options, ("start_time", "end_time"), _page)
+    yield from read_pages(delivery, options, Shape("start_time", "end_time"), _page)
 
 
 def _page(buckets: list[Bucket], item: Input, options: Options) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
 from typing import Any
@@ -46,33 +46,51 @@ def page_buckets(told: Any, item: Input, start: str, end: str) -> list[Bucket]:
     return found
 
 
-def read_pages(delivery: Delivery, options: Options, bounds: tuple[str, str],
-               make: Callable[[list[Bucket], Input, Options], Batch], *,
-               empty: pl.DataFrame = CORE_BILLING_EMPTY, dataset: str = "core_billing") -> Iterator[Batch]:
+@dataclass(frozen=True)
+class Shape:
+    """How a provider's pages are: keys of a bucket's start and end.
+
+    `adapt` brings another form of answer into that of pages. `split`: a bucket may go on in the next page, and only
+    the same results are the same bucket.
+    """
+
+    start: str
+    end: str
+    adapt: Callable[[Any], Any] = lambda told: told
+    split: bool = False
+    empty: pl.DataFrame = field(default_factory=lambda: CORE_BILLING_EMPTY)
+    dataset: str = "core_billing"
+
+
+def read_pages(delivery: Delivery, options: Options, shape: Shape,
+               make: Callable[[list[Bucket], Input, Options], Batch]) -> Iterator[Batch]:
     """The batches of the pages of a delivery, one for each page.
 
     A bucket that stands in two pages is taken once: from the later page. If they differ there is a finding.
     """
+    split, dataset = shape.split, shape.dataset
     pages: list[tuple[Input, list[Bucket]]] = []
     for item in delivery.inputs:
         try:
-            pages.append((item, page_buckets(document(item.path), item, *bounds)))
+            told = document(item.path)
+            pages.append((item, page_buckets(shape.adapt(told), item, shape.start, shape.end)))
         except Damaged as why:
             made = damaged(item, options, str(why), dataset=dataset)
-            yield Batch(empty, made.findings, made.tally)
-    last: dict[tuple[str, str], tuple[int, str]] = {}
+            yield Batch(shape.empty, made.findings, made.tally)
+    last: dict[tuple[str, ...], tuple[int, str]] = {}
     for number, (_, buckets) in enumerate(pages):
         for bucket in buckets:
-            last[bucket.start, bucket.end] = (number, _digest(bucket))
+            last[_place(bucket, split=split)] = (number, _digest(bucket))
     for number, (item, buckets) in enumerate(pages):
         kept: list[Bucket] = []
         again, changed = 0, []
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, ...]] = set()
         for bucket in buckets:
-            winner, digest = last[bucket.start, bucket.end]
-            if winner == number and (bucket.start, bucket.end) not in seen:
+            place = _place(bucket, split=split)
+            winner, digest = last[place]
+            if winner == number and place not in seen:
                 kept.append(bucket)
-                seen.add((bucket.start, bucket.end))
+                seen.add(place)
                 continue
             again += len(bucket.results)
             if digest != _digest(bucket):
@@ -80,8 +98,12 @@ def read_pages(delivery: Delivery, options: Options, bounds: tuple[str, str],
                                        expected="the same bucket in both pages", actual=bucket.start,
                                        mend="the later page counts", records=len(bucket.results)))
         batch = make(kept, item, options)
-        told = pl.concat([batch.findings, findings(changed, source=options.source, dataset=dataset)])
-        yield Batch(batch.rows, told, batch.tally + Tally(item.uri, again, 0, again), days_of(kept))
+        said = pl.concat([batch.findings, findings(changed, source=options.source, dataset=dataset)])
+        yield Batch(batch.rows, said, batch.tally + Tally(item.uri, again, 0, again), days_of(kept))
+
+
+def _place(bucket: Bucket, *, split: bool) -> tuple[str, ...]:
+    return (bucket.start, bucket.end, _digest(bucket)) if split else (bucket.start, bucket.end)
 
 
 def days_of(buckets: Sequence[Bucket]) -> tuple[date, ...]:

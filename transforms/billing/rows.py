@@ -62,7 +62,8 @@ def billed(text: pl.DataFrame, facts: Mapping[str, pl.Expr], place: Place, *, re
         "_line", *(c for c in ("_block", "_counted", "_slug", "_row_id") if c in text.columns),
         *(made.alias(name) for name, made in facts.items()),
     ).with_row_index("_at")
-    rows, found, cut = _typed(rows, uri)
+    blank = pl.col("BilledCost").is_null() | (pl.col("BilledCost").cast(pl.String).str.strip_chars() == "")
+    rows, found, cut = _typed(rows.with_columns(_blank=blank), uri)
     rows = _periods(rows)
     missing = pl.any_horizontal(pl.col(name).is_null() for name in _ESSENTIAL)
     aside = rows.filter(missing)
@@ -171,10 +172,10 @@ def _set_aside(aside: pl.DataFrame, text: pl.DataFrame, place: Place) -> list[Fi
         pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in shown], separator=",")
     ).to_series().to_list(), strict=True)) if shown else {}
     found = []
-    for line, cost, start in aside.select("_line", "BilledCost", "ChargePeriodStart").iter_rows():
+    for line, cost, start, blank in aside.select("_line", "BilledCost", "ChargePeriodStart", "_blank").iter_rows():
         told = raw.get(line, "")
         if cost is None:
-            reason, name = "bad_amount", "BilledCost"
+            reason, name = "missing_amount" if blank else "bad_amount", "BilledCost"
         else:
             reason, name = "missing_time", "ChargePeriodStart"
         found.append(Finding(reason, "error", place.item.uri, line, name, expected="a number" if cost is None
