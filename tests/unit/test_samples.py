@@ -96,6 +96,13 @@ def test_every_kind_of_fault_is_in_the_samples(truth: Any) -> None:
     assert {row["tier"] for row in truth["by_source_model_tier_day"]} == {"standard", "batch", "flex", "priority"}
 
 
+def test_the_readme_tells_the_sums_of_the_truth(truth: Any) -> None:
+    readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
+    total = truth["total"]
+    assert f"{total['requests']:,} billed requests, {Decimal(total['cost_usd']):.2f} USD" in readme
+    assert f"{total['unpriced_requests']} of them for a model" in readme
+
+
 def test_a_broken_archive_is_sent_again_whole(truth: Any) -> None:
     cut = (SAMPLES / truth["cut_archive"]["path"]).read_bytes()
     whole = (SAMPLES / truth["cut_archive"]["sent_again_as"]).read_bytes()
