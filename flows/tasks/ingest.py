@@ -82,7 +82,7 @@ def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataF
     work.mkdir(parents=True)
     try:
         fresh, modified = state.sort(found, work, again=again, window=window)
-        reread = fresh + state.neighbours(modified, found, fresh, work)
+        reread = fresh + state.neighbours(modified, found, fresh, work, window)
         done.inputs_known = len(found) - len(reread)
         reader = _Reader(lake, settings, source, book, state, now=now, window=window)
         pending = {ingest.input_id(source.name, one.found.uri) for one in reread}
@@ -318,6 +318,9 @@ class _Reader:
 
     def _write_days(self, con: query.Connection, before: set[date], pending: set[str], done: Ingested) -> None:
         """Replace every day that the batch touches, or touched when its inputs were last read."""
+        if self.window is not None:
+            self.state.defer(query.frame(con, "SELECT DISTINCT input_id, day FROM usage ORDER BY ALL").iter_rows(),
+                             self.window)
         con.execute(merge.MARK_DUPLICATES)
         con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
         told = set(query.frame(con, "SELECT DISTINCT day FROM usage ORDER BY day")["day"])

@@ -51,22 +51,26 @@ class Inputs:
         for one in found:
             row = self.rows.get(ingest.input_id(self.source.name, one.uri))
             touches = again and (window is None or row is None or any(day in window for day in row["days"] or []))
-            if row and not touches and self.hints.get(one.uri) == one.listed.version:
+            due = row is not None and _due(row, window)
+            if row and not (touches or due) and self.hints.get(one.uri) == one.listed.version:
                 continue
             prepared = self._prepare(one, work)
-            if row and row["content_sha256"] == prepared.sha256 and not touches:
+            same = row is not None and row["content_sha256"] == prepared.sha256
+            if same and not (touches or due):
                 self.fresh_hints[one.uri] = one.listed.version
                 _drop(prepared, work)
                 continue
             fresh.append(prepared)
-            if row:
+            if row and (touches or not same):
                 modified.append(prepared)
         return fresh, modified
 
     def neighbours(self, modified: Sequence[Prepared], found: Sequence[Found], fresh: Sequence[Prepared],
-                   work: Path) -> list[Prepared]:
-        """Every other input that shares a day with the former state of a changed one."""
-        days = {day for one in modified for day in self.rows[ingest.input_id(self.source.name, one.found.uri)]["days"] or []}
+                   work: Path, window: Window | None) -> list[Prepared]:
+        """Every other input that shares a day with the former state of a changed one, of the days to be written."""
+        days = {day for one in modified
+                for day in self.rows[ingest.input_id(self.source.name, one.found.uri)]["days"] or []
+                if window is None or day in window}
         if not days:
             return []
         taken = {one.found.uri for one in fresh}
@@ -89,8 +93,21 @@ class Inputs:
             "source": self.source.name, "input_id": counts.input_id, "uri": uri, "kind": self.source.kind,
             "content_sha256": counts.prepared.sha256, "lines_read": counts.lines, "findings": counts.findings,
             "non_billable": counts.skipped, "_kept": kept,
+            "_new": old is None or old["content_sha256"] != counts.prepared.sha256,
         }
         self.fresh_hints[uri] = counts.prepared.found.listed.version
+
+    def defer(self, told: Iterable[tuple[str, date]], window: Window) -> None:
+        """Remember the days of inputs read now that the window leaves out: they are written when they are asked for.
+
+        Without this an input read for one day would pass as known, and its other days would never be written.
+        """
+        days: dict[str, set[date]] = {one: set(row["_kept"]) for one, row in self.rows.items() if row.get("_new")}
+        for one, day in told:
+            if one in days:
+                days[one].add(day)
+        for one, named in days.items():
+            self.rows[one]["_kept"].update(dict.fromkeys(day for day in named if day not in window))
 
     def settle(self, day: date, kept: dict[str, int]) -> None:
         """After a partition was written: how many of its rows came from which input."""
@@ -109,12 +126,13 @@ class Inputs:
             kept = row.get("_kept")
             if kept is not None:
                 days = sorted(kept)
-                total = sum(kept.values())
+                total = sum(count or 0 for count in kept.values())
+                whole = None not in kept.values()
                 named = files.file_day(row["uri"])
                 row |= {
                     "days": days, "kept_by_day": [kept[day] for day in days], "rows_kept": total,
-                    "duplicates": row["lines_read"] - total - row["findings"] - row["non_billable"],
-                    "late_records": sum(kept[day] for day in days if named and day < named),
+                    "duplicates": row["lines_read"] - total - row["findings"] - row["non_billable"] if whole else None,
+                    "late_records": sum(kept[day] or 0 for day in days if named and day < named),
                 }
             rows.append({name: row[name] for name in CORE_INPUT.columns})
         if rows:
@@ -123,6 +141,12 @@ class Inputs:
             self.hints |= self.fresh_hints
             self.lake.store.put(self.hint_key, json.dumps(self.hints, sort_keys=True, indent=0).encode())
             self.fresh_hints = {}
+
+
+def _due(row: dict[str, Any], window: Window | None) -> bool:
+    """True where the input told of days that were not written yet."""
+    return any(count is None and (window is None or day in window)
+               for day, count in zip(row["days"] or [], row["kept_by_day"] or [], strict=True))
 
 
 def _drop(prepared: Prepared, work: Path) -> None:

@@ -111,8 +111,8 @@ class Run:
         self.note("source", "ingest", source=source, outcome="failed", detail=redact(str(error)))
 
     def write_ledger(self) -> None:
-        """Append this run's entries to the ledger's partition of today, if it did anything."""
-        if not (self.wrote or self.unreachable):
+        """Append this run's entries to the ledger's partition of today, if it did anything or is the first."""
+        if not (self.wrote or self.unreachable) and self.lake.partitions(RUN_LEDGER):
             return
         started = self.now.replace(tzinfo=None)
         rows = pl.DataFrame(
@@ -122,6 +122,7 @@ class Run:
         scope = {"day": str(self.now.date())}
         old = self.lake.read(RUN_LEDGER, [scope]).filter(pl.col("run_id") != self.run_id)
         self.lake.write(RUN_LEDGER, pl.concat([old, conform(rows, RUN_LEDGER)]))
+        self.lake.catalog()
 
     @property
     def exit_code(self) -> int:
