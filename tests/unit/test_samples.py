@@ -54,7 +54,7 @@ def test_the_samples_stay_small() -> None:
 
 
 @pytest.mark.parametrize("table", ["by_source", "by_month", "by_source_month", "by_day", "by_team",
-                                   "by_source_model_tier_day"])
+                                   "by_team_month", "by_source_model_tier_day"])
 def test_every_table_of_the_truth_adds_up_to_the_total(truth: Any, table: str) -> None:
     for measure in MEASURES:
         assert sum(row[measure] for row in truth[table]) == truth["total"][measure]

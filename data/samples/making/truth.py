@@ -61,6 +61,7 @@ def truth(usage: dict[str, list[Call]], tallies: dict[str, Tally], made: Bills, 
         "by_source_month": grouped(calls, ("source", "month"), lambda call: (call.source, f"{call.day:%Y-%m}")),
         "by_day": grouped(calls, ("day",), lambda call: (call.day,)),
         "by_team": grouped(calls, ("team",), lambda call: (call.team,)),
+        "by_team_month": grouped(calls, ("team", "month"), lambda call: (call.team, f"{call.day:%Y-%m}")),
         "by_source_model_tier_day": grouped(
             calls, ("source", "provider", "model", "tier", "day"),
             lambda call: (call.source, call.provider, call.model, call.tier, call.day)),
