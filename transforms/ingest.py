@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 from costops.transforms.parse.format import (
     COUNT,
+    JSON,
     Fields,
     Format,
     Raw,
@@ -214,7 +215,9 @@ def _odd(form: Format) -> str:
     for name, raw in form.raw.items():
         text = f"{name}_raw"
         seen = [*leaves(raw.spec, name), *branches(raw.spec, name)]
-        explained = " + ".join(f"({path} IS NOT NULL)::INTEGER" for path in seen)
+        inner = [f"coalesce((strlen({path}) - strlen(replace({path}, '{_KEY_END}', ''))) // 2, 0)"
+                 for path in (f"cast({leaf} AS VARCHAR)" for leaf in leaves(raw.spec, name, JSON))]
+        explained = " + ".join([*(f"({path} IS NOT NULL)::INTEGER" for path in seen), *inner])
         keys = f"(strlen({text}) - strlen(replace({text}, '{_KEY_END}', ''))) // 2"
         nulls = f"(strlen({text}) - strlen(replace({text}, ':null', ''))) // 5"
         tests.append(f"CASE WHEN {explained} = {keys} THEN contains({text}, '.') OR contains({text}, 'true') "

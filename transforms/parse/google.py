@@ -77,6 +77,7 @@ _TIER = f"""CASE {_TRAFFIC} WHEN 'ON_DEMAND' THEN 'standard' WHEN 'PROVISIONED_T
     WHEN 'TRAFFIC_TYPE_UNSPECIFIED' THEN 'standard' WHEN 'UNSPECIFIED' THEN 'standard' ELSE lower({_TRAFFIC}) END"""
 _ALL = _told("totalTokenCount", "total_token_count", "total_tokens")
 _CHECKS = {
+    "impossible_count": f"least({_PROMPT}, {_TOOLS}, {_SHOWN}, {_THOUGHTS}) < 0",
     "impossible_count:cachedContentTokenCount": f"{_CACHED} > {_PROMPT}",
     # an answer about a stored cache tells its size, which is no usage
     "missing_field:promptTokenCount": f"{_ALL} > 0 AND {_PROMPT} + {_TOOLS} + {_SHOWN} + {_THOUGHTS} = 0",
