@@ -69,11 +69,11 @@ def build(options: Mapping[str, Any]) -> Format:
     told = {name: _expression(fields, str(path), _kind(name)) for name, path in paths.items()}
     for path in only:
         _expression(fields, str(path), TEXT)
-    columns = _columns(told, unit=unit, disjoint=style == "disjoint", own=not given)
     missing = [name for name in ("used_at", "model_id") if name not in told]
     if missing or not _COUNTS & set(told):
         raise Usage(f"columns: {' and '.join(missing) or 'at least one count'} must be named, for example "
                     'used_at = "time"')
+    columns = _columns(told, unit=unit, disjoint=style == "disjoint", own=not given)
     counts = " AND ".join(f"{told[name]} IS NULL" for name in told if name in _COUNTS)
     return Format(
         kind="generic.usage",
@@ -90,6 +90,8 @@ def _columns(told: Mapping[str, str], *, unit: str, disjoint: bool, own: bool) -
     count = {name: f"n({told[name]})" for name in _COUNTS if name in told}
     columns = {name: told[name] for name in _PLAIN if name in told}
     columns |= {name: expression for name, expression in count.items() if name != "input_tokens"}
+    if "requests" in count:
+        columns["requests"] = f"coalesce({count['requests']}, 1)"
     if "input_tokens" in count and "uncached_input_tokens" not in count:
         parts = "".join(f" - coalesce({count[name]}, 0)" for name in ("cache_read_tokens", *_WRITES) if name in count)
         columns["uncached_input_tokens"] = f"coalesce({count['input_tokens']}, 0){'' if disjoint else parts}"

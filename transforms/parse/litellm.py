@@ -35,7 +35,7 @@ _WRITTEN = """coalesce(u.cache_creation_input_tokens, u.prompt_tokens_details.ca
     u.prompt_tokens_details.cache_write_tokens, 0)"""
 _HOUR = f"""least({_WRITTEN}, coalesce(u.cache_creation.ephemeral_1h_input_tokens,
     u.prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens, 0))"""
-_ANTHROPIC = f"u.cache_read_input_tokens > 0 OR {_WRITTEN} > 0"
+_ANTHROPIC = f"coalesce(u.cache_read_input_tokens, 0) > 0 OR {_WRITTEN} > 0"
 _UNCACHED = f"""CASE WHEN {_IN} >= {_READ} + {_WRITTEN} OR NOT ({_ANTHROPIC}) THEN {_IN} - {_READ} - {_WRITTEN}
     WHEN {_IN} >= {_READ} THEN {_IN} - {_READ} ELSE {_IN} END"""
 _WORD = "lower(coalesce(status, metadata.status, ''))"
