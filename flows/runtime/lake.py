@@ -184,10 +184,18 @@ class Lake:
         return there
 
     def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
-        """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""
+        """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes.
+
+        With statistics the planner marks columns that cannot be NULL, and the writer then encodes their levels in
+        another way: the bytes would depend on what else was in the batch.
+        """
         path = self.scratch / f"{table.name}-{os.getpid()}-{next(_numbers)}.parquet.part"
-        query.run(connection, f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, "
-                              f"ROW_GROUP_SIZE {ROW_GROUP}, PARQUET_VERSION V2)")
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        try:
+            query.run(connection, f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, "
+                                  f"ROW_GROUP_SIZE {ROW_GROUP}, PARQUET_VERSION V2)")
+        finally:
+            connection.execute("RESET disabled_optimizers")
         return path
 
     # -- queries -----------------------------------------------------------------------------------------------

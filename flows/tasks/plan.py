@@ -1,0 +1,126 @@
+"""What a backfill is going to do: its days and partitions, a dry run that computes it, and how far it came."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from costops.flows.runtime import clock
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.objects import Store
+from costops.flows.runtime.overlay import Overlay
+from costops.flows.runtime.settings import Settings
+from costops.flows.tasks import stages as do
+from costops.flows.tasks.run import Run, open_lake
+from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, TABLE
+from costops.transforms.window import Window
+
+DAILY = ("ingest", "price", "spend")
+"""Stages of a backfill that run once a day of it; the others look at the whole and run once, at the end."""
+
+CHANGES = {"day": pl.Date(), "dataset": pl.String(), "partition": pl.String(), "change": pl.String(),
+           "rows_before": pl.Int64(), "rows_after": pl.Int64(), "list_cost_before_usd": pl.Decimal(38, 12),
+           "list_cost_after_usd": pl.Decimal(38, 12)}
+
+
+def outline(lake: Lake, settings: Settings, window: Window, sources: Sequence[str]) -> pl.DataFrame:
+    """One row per source: partitions that stand in the window, and known inputs that touch it, with their records."""
+    rows = []
+    for source in settings.by_primacy():
+        if not source.feeds_requests or (sources and source.name not in sources):
+            continue
+        parts = [part for part in lake.partitions(CORE_CHARGE, source=source.name)
+                 if date.fromisoformat(part["day"]) in window]
+        known = lake.read(CORE_INPUT, [{"source": source.name}])
+        touching = known.filter(pl.col("days").list.eval(
+            (pl.element() >= window.start) & (pl.element() < window.end)).list.any())
+        rows.append({"source": source.name, "days": len(window.days()), "partitions": len(parts),
+                     "inputs": touching.height, "records": int(touching["lines_read"].sum() or 0)})
+    return pl.DataFrame(rows, schema={"source": pl.String(), "days": pl.Int64(), "partitions": pl.Int64(),
+                                      "inputs": pl.Int64(), "records": pl.Int64()})
+
+
+def dry_run(settings: Settings, window: Window, *, sources: Sequence[str], stages: Sequence[str]) -> pl.DataFrame:
+    """Every partition that a backfill would write, change or remove, computed day by day; the lake is only read."""
+    with open_lake(settings, write=False) as lake:
+        over = Overlay(lake.store, lake.scratch / "overlay")
+        trial = Lake(over, lake.scratch / "trial")
+        found: list[dict[str, object]] = []
+        for day in window.days():
+            over.changed.clear()
+            over.removed.clear()
+            run = Run(settings, trial, clock.now(), window=Window.of_days(day, day), only=tuple(sources),
+                      stages=tuple(stages), again=True)
+            for name in DAILY:
+                if name in run.stages and name in do.STEPS:
+                    do.STEPS[name](run)
+            found += [_change(lake, trial, day, key) for key in sorted(over.changed | over.removed) if _is_data(key)]
+            for item in list(over.own.list()):                  # a day's trial does not lean on another's
+                over.own.delete(item.key)
+        return pl.DataFrame(found, schema=CHANGES)
+
+
+def _is_data(key: str) -> bool:
+    return key.endswith(".parquet") and not key.startswith(("_state/", "run_ledger/", "core_input/"))
+
+
+def _change(lake: Lake, trial: Lake, day: date, key: str) -> dict[str, object]:
+    dataset, *folders, _ = key.split("/")
+    before, after = _totals(lake, dataset, key), _totals(trial, dataset, key)
+    kind = "new" if before is None else "removed" if after is None else "changed"
+    return {"day": day, "dataset": dataset, "partition": "/".join(folders), "change": kind,
+            "rows_before": before and before[0], "rows_after": after and after[0],
+            "list_cost_before_usd": before and before[1], "list_cost_after_usd": after and after[1]}
+
+
+def _totals(lake: Lake, dataset: str, key: str) -> tuple[int, object] | None:
+    """Rows of a partition, and their cost where they have one; None where it is not there."""
+    path = lake.store.fetch(key, lake.scratch / "totals")
+    if path is None:
+        return None
+    cost = pl.lit(None, pl.Decimal(38, 12)) if "list_cost_usd" not in TABLE[dataset].columns else (
+        pl.col("list_cost_usd").cast(pl.Decimal(38, 12)).sum())
+    rows, amount = pl.scan_parquet(path, hive_partitioning=False).select(pl.len(), cost.alias("cost")).collect().row(0)
+    return int(rows), amount
+
+
+@dataclass
+class Journal:
+    """Which days of a backfill are done. Kept in the lake until the backfill is, so that a killed one goes on."""
+
+    store: Store
+    key: str
+    done: set[date] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, store: Store, window: Window, asked: Sequence[object]) -> Journal:
+        """The journal of this very request."""
+        digest = hashlib.sha256(repr((str(window.start), str(window.end), *asked)).encode()).hexdigest()[:16]
+        key = f"_state/backfill/{digest}.json"
+        try:
+            days = {date.fromisoformat(text) for text in json.loads(store.read(key) or b"[]")}
+        except (ValueError, TypeError):
+            days = set()                        # damaged: every day is done again, which changes nothing
+        return cls(store, key, days)
+
+    def settle(self, day: date) -> None:
+        """A day is done."""
+        self.done.add(day)
+        self.store.put(self.key, json.dumps(sorted(map(str, self.done))).encode())
+
+    def close(self) -> None:
+        """All days are done."""
+        self.store.delete(self.key)
+
+
+def open_journal(settings: Settings, window: Window, asked: Sequence[object]) -> Journal:
+    """The journal of a request, in the workspace's lake."""
+    from costops.flows.runtime.objects import open_store
+
+    return Journal.open(open_store(settings.workspace.lake, base=Path(settings.home)), window, asked)
