@@ -128,6 +128,8 @@ class _Reader:
         self._set_aside(con, counts)
         con.execute("CREATE OR REPLACE TEMP VIEW usage AS " + ingest.usage_select(
             self.form, self.source.constants(), source=self.source.name, where="p._verdict = 'ok'"))
+        for number, day in query.frame(con, "SELECT DISTINCT _file, day FROM usage ORDER BY ALL").iter_rows():
+            counts[number].told.add(day)
         before = self.state.days_of(one.input_id for one in counts)
         for one in counts:
             self.state.put(one)

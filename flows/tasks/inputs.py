@@ -29,7 +29,7 @@ class Counts:
     lines: int = 0
     findings: int = 0
     skipped: int = 0
-    by_day: dict[date, int] = field(default_factory=dict)
+    told: set[date] = field(default_factory=set)
 
 
 class Inputs:
@@ -92,7 +92,7 @@ class Inputs:
         self.rows[counts.input_id] = {
             "source": self.source.name, "input_id": counts.input_id, "uri": uri, "kind": self.source.kind,
             "content_sha256": counts.prepared.sha256, "lines_read": counts.lines, "findings": counts.findings,
-            "non_billable": counts.skipped, "_kept": kept,
+            "non_billable": counts.skipped, "_kept": {**dict.fromkeys(counts.told, 0), **kept}, "_told": counts.told,
             "_new": old is None or old["content_sha256"] != counts.prepared.sha256,
         }
         self.fresh_hints[uri] = counts.prepared.found.listed.version
@@ -116,8 +116,13 @@ class Inputs:
                                                       strict=True)))
             if one in kept:
                 by_day[day] = kept[one]
-            else:
-                by_day.pop(day, None)
+            elif day in by_day:
+                # a day that it tells stays known although all its records there are duplicates of others: when those
+                # change, this input must be read again
+                if day in row.get("_told", {day}):
+                    by_day[day] = 0
+                else:
+                    del by_day[day]
 
     def save(self) -> None:
         """Write `core_input` and the hints."""
