@@ -134,6 +134,8 @@ def _facts(frame: pl.DataFrame) -> dict[str, pl.Expr]:
         "PricingQuantity": pl.when(usage | (pl.col("_type").str.contains("Fee"))).then(
             col(frame, "line_item_usage_amount")),
         "PricingUnit": pl.when(kind != "Tax").then(pl.col("_measure")),
+        "ConsumedQuantity": pl.when(usage & pl.col("_counted").is_null()).then(col(frame, "line_item_usage_amount")),
+        "ConsumedUnit": pl.when(usage & pl.col("_counted").is_null()).then(pl.coalesce("_measure", pl.lit("Units"))),
         "RegionId": col(frame, "product_region_code", "product_region"),
         "AvailabilityZone": col(frame, "line_item_availability_zone"), "ResourceId": pl.col("_resource"),
         "ResourceType": pl.when(pl.col("_profile").str.contains("inference-profile")).then(
@@ -142,7 +144,8 @@ def _facts(frame: pl.DataFrame) -> dict[str, pl.Expr]:
         "SkuPriceId": pl.when(usage).then(pl.coalesce(col(frame, "pricing_rate_code"), "_usage")),
         "SkuMeter": pl.when(kind != "Tax").then(pl.col("_usage")), "Tags": tags,
         "CommitmentDiscountId": pl.coalesce(plan, reserved),
-        "CommitmentDiscountStatus": pl.when(covered | (kind == "DiscountedUsage")).then(pl.lit("Used")),
+        "CommitmentDiscountStatus": pl.when(pl.coalesce(plan, reserved).is_not_null() & (
+            covered | (kind == "DiscountedUsage"))).then(pl.lit("Used")),
         "CommitmentDiscountCategory": pl.when(plan.is_not_null()).then(pl.lit("Spend")).when(
             reserved.is_not_null()).then(pl.lit("Usage")),
         "x_PrincipalId": col(frame, "line_item_iam_principal"), "x_Team": team, **MEANINGS,

@@ -94,7 +94,7 @@ def _facts() -> dict[str, pl.Expr]:
     kind = pl.col("charge_type").str.to_lowercase()
     usage = kind.is_in(["usage", "unusedreservation", "unusedsavingsplan"])
     market = pl.col("publisher_type").str.to_lowercase() == "marketplace"
-    tags = pl.col("tags").str.strip_chars()
+    tags = pl.col("tags").str.strip_chars().replace({'""': None, "{}": None, "": None})
     period = pl.col("period").str.extract(r"^(\d{6})$")
     scope = pl.col("resource").str.extract(r"(?i)/providers/([^/]+/[^/]+)/")
     token = pl.col("_counted").is_not_null()
@@ -123,7 +123,7 @@ def _facts() -> dict[str, pl.Expr]:
             pl.lit("Committed")).otherwise(pl.lit("Standard"))),
         "PricingQuantity": pl.when(kind != "tax").then("quantity"),
         "PricingUnit": pl.when(kind != "tax").then("measure"),
-        "ConsumedQuantity": pl.when(usage & ~token).then("quantity"),
+        "ConsumedQuantity": pl.when(usage & ~token & pl.col("measure").is_not_null()).then("quantity"),
         "ConsumedUnit": pl.when(usage & ~token).then(
             pl.when(pl.col("x_ServiceTier") == "provisioned").then(pl.lit("PTU-Hours")).otherwise("measure")),
         "ContractedUnitPrice": pl.when(usage).then(pl.coalesce("effective_price", "unit_price")),

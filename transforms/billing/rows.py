@@ -241,6 +241,7 @@ def _filled(rows: pl.DataFrame, place: Place) -> pl.DataFrame:
         x_ChargeKind=pl.coalesce("x_ChargeKind", kind_of(pl.col("ChargeCategory").fill_null("Usage"))),
         x_MappingStatus=pl.coalesce("x_MappingStatus", pl.lit(OTHER_SERVICE)),
         x_CostBasis=pl.coalesce("x_CostBasis", pl.lit("provider_billed")),
+        SkuPriceDetails=pl.when(pl.col("SkuPriceId").is_not_null()).then("SkuPriceDetails"),
         x_Day=pl.when(one_day).then(pl.col("ChargePeriodStart").dt.date()),
         x_BilledCostUsd=pl.coalesce("x_BilledCostUsd", pl.when(currency == "USD").then(cost)),
         x_AsOf=pl.lit(place.item.seen_at, dtype=pl.Datetime("us")),
