@@ -33,7 +33,7 @@ def backfill(
     sources: list[str] | None = None,
     stages: list[Stage] | None = None,
     dry_run: bool = False,
-    config: str = "costops.toml",
+    config: str = "",
 ) -> Any:
     """Read a range of days again from their sources and replace what differs.
 
@@ -45,7 +45,7 @@ def backfill(
         sources: Names of the sources to read, as in costops.toml. Empty: all.
         stages: Stages to run. Empty: all. Ingest, price and spend run day by day, the others once at the end.
         dry_run: Only show which partitions would change, and by how much. Nothing is written.
-        config: Path of costops.toml on the worker.
+        config: Path of costops.toml on the worker. Empty: ./costops.toml, else what COSTOPS_CONFIG names.
     """
     asked = date_range(days)
     settings = load(config)
