@@ -38,7 +38,18 @@ def load(folder: Path) -> list[Case]:
     """Return the first seven series of each family."""
     daily = pl.read_csv(folder / "daily.csv", try_parse_dates=True).sort("unique_id", "ds")
     meta = pl.read_csv(folder / "series_meta.csv")
-    meta = meta.filter(pl.int_range(pl.len()).over("family") < PER_FAMILY)
+    return _cases(daily, meta.filter(pl.int_range(pl.len()).over("family") < PER_FAMILY))
+
+
+def family_cases(folder: Path, family: str, most: int) -> list[Case]:
+    """Return up to `most` series of one family that share their calendar."""
+    daily = pl.read_csv(folder / "daily.csv", try_parse_dates=True).sort("unique_id", "ds")
+    cases = _cases(daily, pl.read_csv(folder / "series_meta.csv").filter(pl.col("family") == family))
+    shared = [c for c in cases if c.first == cases[0].first and c.y.size == cases[0].y.size]
+    return shared[:most]
+
+
+def _cases(daily: pl.DataFrame, meta: pl.DataFrame) -> list[Case]:
     cases = []
     for row in meta.iter_rows(named=True):
         own = daily.filter(pl.col("unique_id") == row["unique_id"])

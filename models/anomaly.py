@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from costops.models.features import Array
 from costops.models.panel import SPARSE, Daily, clean
 from costops.models.residual import Mask, Parts
-from costops.models.steps import LEAST_SIDE, split
+from costops.models.steps import LEAST_SIDE, STEP_SIGMAS, split
 
 SCHEMA = {
     "unique_id": pl.String, "ds": pl.Date, "y": pl.Float64, "expected": pl.Float64, "lower": pl.Float64,
     "upper": pl.Float64, "score": pl.Float64, "is_anomaly": pl.Boolean, "kind": pl.String, "effect": pl.Float64,
 }  # fmt: skip
 TAIL_SHARE = 0.0093  # of days between 2.6 and 4.6 sigmas when the noise is Gaussian
+TAIL_SLOPE, TAIL_CAP = 0.18, 1.10  # how far heavy tails raise the bar
 STEP_MARK = 3  # days of a level shift that are flagged: one alarm, not one a day for ever
 NEAR_STEP = 7
 CHUNK = 2_000  # series at once; bounds the memory
@@ -29,8 +30,9 @@ CHUNK = 2_000  # series at once; bounds the memory
 class Rules:
     """When a day is an anomaly; the defaults give about one false alarm in ten series a year."""
 
-    sigmas: float = 4.5
-    least_share: float = 0.15  # of the expected value, for spikes and drops
+    sigmas: float = 4.3
+    step_sigmas: float = STEP_SIGMAS
+    least_share: float = 0.12  # times more or less than expected, for spikes and drops
     least_step: float = 0.08  # of the level, for a lasting change
     least_effect: float = 0.0  # in the unit of the series: the money floor
     least_days: int = 14  # of history before anything is said
@@ -52,7 +54,7 @@ def thresholds(z: Array, sigmas: float) -> Array:
     size = np.abs(z)
     inside = np.isfinite(size)
     between = (inside & (size > 2.6) & (size < sigmas)).sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
-    return np.asarray(sigmas * np.clip(1 + 0.18 * (between / TAIL_SHARE - 1.6), 1.0, 1.4))
+    return np.asarray(sigmas * np.clip(1 + TAIL_SLOPE * (between / TAIL_SHARE - 1.6), 1.0, TAIL_CAP))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def flag(values: Array, parts: Parts, *, rules: Rules, sparse: Mask, scale: Arra
     bar = thresholds(parts.z, rules.sigmas)
     gap = np.exp(parts.logs) - np.exp(parts.expected)
     effect = np.where(np.isfinite(gap), np.abs(gap), 0.0) * scale[:, None]
-    share = np.abs(np.expm1(np.where(np.isfinite(parts.z), parts.logs - parts.expected, 0.0)))
+    share = np.expm1(np.abs(np.where(np.isfinite(parts.z), parts.logs - parts.expected, 0.0)))
     aged = np.cumsum(np.isfinite(values), axis=1).max(axis=1) >= rules.least_days
     big = (np.abs(z) > bar[:, None]) & (share > rules.least_share) & (effect >= rules.least_effect) & aged[:, None]
     kind = np.zeros(values.shape, dtype=np.int8)
@@ -118,7 +120,7 @@ def analyse(values: Array, last_weekday: NDArray[np.int64], *, rules: Rules, sca
     sparse = _sparse(values)
     # of a sparse series only the busy days are compared with each other
     used = np.where(sparse[:, None] & (values == 0), np.nan, values)
-    parts = split(used, last_weekday)
+    parts = split(used, last_weekday, step_sigmas=rules.step_sigmas)
     return parts, flag(used, parts, rules=rules, sparse=sparse, scale=scale), sparse
 
 

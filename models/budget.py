@@ -81,8 +81,8 @@ def month_view(
     centre = ahead["yhat"].to_numpy()
     up = np.maximum(ahead["hi95"].to_numpy() - centre, 0) / 1.96
     down = np.maximum(centre - ahead["lo95"].to_numpy(), 0) / 1.96
-    # of a skewed day the mean lies above the median that was forecast
-    mean = np.cumsum(centre + math.sqrt(2 / math.pi) / 2 * (up - down))
+    # of an intermittent series the mean lies far above the median, and only means add up
+    mean = np.cumsum(ahead["mean"].to_numpy() if "mean" in ahead.columns else centre)
     total_up, total_down = _spread(up, rho), _spread(down, rho)
     expected = spent + (float(mean[-1]) if mean.size else 0.0)
     wide_up = float(total_up[-1]) if mean.size else 0.0

@@ -25,7 +25,7 @@ FURTHEST = 1_100  # days; no daily model says anything about year four
 SCHEMA = {
     "unique_id": pl.String, "ds": pl.Date, "cutoff": pl.Date, "yhat": pl.Float64,
     "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
-    "model": pl.String, "grade": pl.String,
+    "model": pl.String, "grade": pl.String, "mean": pl.Float64,
 }  # fmt: skip
 
 
@@ -202,6 +202,17 @@ def _bounds(centre: Array, view: Outlook, segment: str, fitted: Fitted, days: in
     return fitted.calibration.apply(centre, raw, segment=segment, signed=segment == "signed")
 
 
+def _mean_of(centre: Array, bounds: dict[str, Array], segment: str) -> Array:
+    """Return what to add up for a total: of an intermittent series the mean, far above its usual day.
+
+    The mean is the quantile function integrated over its five known points.
+    """
+    if segment != "intermittent":
+        return centre
+    outer, inner = bounds["lo95"] + bounds["hi95"], bounds["lo80"] + bounds["hi80"]
+    return 0.0625 * outer + 0.2375 * inner + 0.4 * centre
+
+
 def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon: int) -> dict[str, object]:
     """Return the columns of one series' forecast, back in its own unit."""
     segment = backtest.segment(one.y)
@@ -217,7 +228,8 @@ def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon
         centre = publish(view, segment, fitted, decision)
         bounds = _bounds(centre, view, segment, fitted, one.y.size)
     with np.errstate(over="ignore"):  # what leaves the range of floats is refused by the caller
-        values = {key: part * one.scale for key, part in {"yhat": centre, **bounds}.items()}
+        parts = {"yhat": centre, **bounds, "mean": _mean_of(centre, bounds, segment)}
+        values = {key: part * one.scale for key, part in parts.items()}
     return {
         "unique_id": [one.unique_id] * horizon,
         "ds": [one.last + timedelta(days=step) for step in range(1, horizon + 1)],
@@ -332,7 +344,7 @@ def forecast(
         for row in _score_rows(own, scale[name], fitted, fitted.decisions.get(name, Decision()))
     ]
     out = pl.concat(blocks) if blocks else pl.DataFrame(schema=SCHEMA)
-    bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95").is_finite()))
+    bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95", "mean").is_finite()))
     lost = bad["unique_id"].unique(maintain_order=True).to_list()
     reasons = [(name, "its forecast leaves the range of floating point numbers") for name in lost]
     beyond = pl.DataFrame(reasons, schema=REFUSAL_SCHEMA, orient="row")

@@ -95,6 +95,8 @@ def summing_matrix(names: list[str], edges: list[tuple[str, str]]) -> tuple[list
 def reconcile(forecasts: pl.DataFrame, edges: pl.DataFrame, variances: pl.DataFrame | None = None) -> pl.DataFrame:
     """Return the forecasts with parts that sum to their parents on every day.
 
+    Means, where there are any, are added up; medians do not add up exactly in nature, here they do.
+
     `edges` holds parent and child; `variances` unique_id and variance, from the backtest. Without it the
     parts are added up. Each interval keeps its own width and moves with its centre, so the total's
     interval still comes from the total's own errors.

@@ -68,7 +68,7 @@ def rolling_median(x: Array, days: int) -> Array:
     view = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=1)
     whole: Mask = np.asarray(np.isfinite(view[:, :, 0]) & np.isfinite(view[:, :, -1]) & np.isfinite(x))
     rest: Mask = np.logical_not(whole)
-    missing = np.isnan(x).any(axis=1)
+    missing: Mask = np.asarray(np.isnan(x).any(axis=1))
     for row in range(x.shape[0]):
         if missing[row]:
             out[row] = row_median(view[row])
@@ -119,3 +119,18 @@ def sigma(residual: Array, weekdays: Index) -> Array:
         # an underestimated day raises false alarms, an overestimated one hides little
         out = np.where(here, np.maximum(mixed, 0.8 * base), out)
     return np.maximum(out, LEAST_NOISE)
+
+
+def doubt(residual: Array) -> Array:
+    """Return how much wider the noise looks because profile and trend are themselves estimates.
+
+    A median of n values is uncertain by 1.25 / sqrt(n) sigmas: n weeks behind the profile, and the days
+    behind the running trend, of which there are half as many at either end. One in mid-series.
+    """
+    known = np.isfinite(residual)
+    weeks = np.maximum(known.sum(axis=1, keepdims=True) / 7, 1.0)
+    total = np.cumsum(np.pad(known, ((0, 0), (TREND_DAYS // 2 + 1, TREND_DAYS // 2))), axis=1)
+    days = np.maximum(total[:, TREND_DAYS:] - total[:, :-TREND_DAYS], 1)
+    full = np.minimum(known.sum(axis=1, keepdims=True), TREND_DAYS)
+    typical = 1 + 1.57 / full
+    return np.asarray(np.sqrt((1 + 1.57 / weeks + 1.57 / days) / typical))

@@ -12,6 +12,7 @@ from costops.models.residual import (
     Mask,
     Parts,
     Step,
+    doubt,
     profile,
     rolling_median,
     row_median,
@@ -21,7 +22,8 @@ from costops.models.residual import (
 )  # fmt: skip
 
 SIDE = 18  # days on either side that have to agree
-LEAST_SIDE = 5  # days after a step before it counts as lasting
+LEAST_SIDE = 6  # days after a step before it counts as lasting
+SPIKE_DAYS = 3  # a rise that is gone after so many days was a spike
 STEP_SIGMAS = 2.6
 ROUNDS = 2
 CHUNK = 500  # rows worked on at once; bounds the memory
@@ -65,7 +67,7 @@ def _noise(x: Array) -> Array:
     return np.asarray(np.maximum(MAD_TO_SIGMA * row_median(np.abs(step)) / np.sqrt(2), LEAST_NOISE))
 
 
-def find(x: Array, noise: Array) -> list[Step]:
+def find(x: Array, noise: Array, sigmas: float = STEP_SIGMAS) -> list[Step]:
     """Return the steps of deseasonalised rows, the largest of each neighbourhood, none near the ends."""
     before, after = side_medians(x, SIDE)
     left, right = _tail_counts(x)
@@ -73,7 +75,7 @@ def find(x: Array, noise: Array) -> list[Step]:
     fair = (left >= SIDE) & (right >= LEAST_SIDE) & np.isfinite(size) & np.isfinite(x)
     # fewer days after the step make a noisier median, so they have to say more
     days = np.minimum(right, SIDE)
-    bar = STEP_SIGMAS * np.sqrt(0.5 + 0.5 * SIDE / np.maximum(days, 1.0))
+    bar = sigmas * np.sqrt(0.7 + 0.3 * SIDE / np.maximum(days, 1.0))
     strength = np.where(fair, np.abs(size) / noise[:, None] / bar, 0.0)
     found = []
     for row in np.flatnonzero(strength.max(axis=1, initial=0.0) > 1.0):
@@ -85,7 +87,9 @@ def find(x: Array, noise: Array) -> list[Step]:
             lo, hi = max(day - SIDE, 0), min(day + SIDE, x.shape[1])
             change = float(np.nanmedian(x[row, day:hi]) - np.nanmedian(x[row, lo:day]))
             rest[max(peak - SIDE, 0) : peak + SIDE + 1] = 0.0
-            if abs(change) >= STEP_SIGMAS * noise[row] * 0.9:
+            later = x[row, min(day + SPIKE_DAYS, hi - 1) : hi]
+            stays = float(np.nanmedian(later) - np.nanmedian(x[row, lo:day])) if np.isfinite(later).any() else 0.0
+            if min(change * np.sign(change), stays * np.sign(change)) >= sigmas * noise[row] * 0.9:
                 found.append(Step(int(row), day, change))
     return found
 
@@ -102,9 +106,11 @@ def _local_trend(x: Array) -> Array:
     return rolling_median(x, TREND_DAYS)
 
 
-def split(values: Array, last_weekday: Index) -> Parts:
+def split(values: Array, last_weekday: Index, *, step_sigmas: float = STEP_SIGMAS) -> Parts:
     """Return the parts of each row of `values`, worked out in chunks; the last column's weekday is given."""
-    parts = [_split(values[i : i + CHUNK], last_weekday[i : i + CHUNK], i) for i in range(0, len(values), CHUNK)]
+    parts = [
+        _split(values[i : i + CHUNK], last_weekday[i : i + CHUNK], i, step_sigmas) for i in range(0, len(values), CHUNK)
+    ]
     return Parts(
         logs=np.concatenate([p.logs for p in parts]),
         expected=np.concatenate([p.expected for p in parts]),
@@ -115,7 +121,7 @@ def split(values: Array, last_weekday: Index) -> Parts:
     )
 
 
-def _split(values: Array, last_weekday: Index, offset: int) -> Parts:
+def _split(values: Array, last_weekday: Index, offset: int, step_sigmas: float) -> Parts:
     logs, floor = to_logs(values)
     days = logs.shape[1]
     trend = _local_trend(logs)
@@ -127,7 +133,7 @@ def _split(values: Array, last_weekday: Index, offset: int) -> Parts:
         flat = logs - unfold(weekly, days)
         # neighbouring days resemble each other, so their differences alone understate the noise
         noise = np.maximum(_noise(flat), noise if turn else 0.0)
-        steps = find(flat, noise)
+        steps = find(flat, noise, step_sigmas)
         ladder = _ladder(logs.shape, steps)
         trend = _local_trend(flat - ladder) + ladder
         noise = MAD_TO_SIGMA * row_median(np.abs(flat - trend))
@@ -135,7 +141,7 @@ def _split(values: Array, last_weekday: Index, offset: int) -> Parts:
     expected = trend + season
     residual = logs - expected
     weekdays = (last_weekday[:, None] - np.arange(days - 1, -1, -1)) % 7
-    spread = sigma(residual, weekdays)
+    spread = sigma(residual, weekdays) * doubt(residual)
     moved = [Step(s.row + offset, s.day, s.size) for s in steps]
     return Parts(logs, expected, spread, residual / spread, floor, tuple(moved))
 
