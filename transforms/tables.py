@@ -196,24 +196,18 @@ CORE_PRICE = Table(
                         "recorded_at", "price_source"}),
 )
 
-_LEDGER_OWN: tuple[Field, ...] = (
-    Field("entry", Type.TEXT, "`stage`, `source`, `input` or `partition`: what the row is about"),
-    Field("stage", Type.TEXT, "`ingest`, `price`, `spend`, `reconcile`, `detect`, `forecast`, `budget`, `publish`"),
-    Field("partition", Type.TEXT, "the partition written, as the folder names say it"),
-    Field("outcome", Type.TEXT, "`written`, `unchanged`, `failed`, `refused`"),
-    Field("rows", Type.COUNT, "rows of the partition, or of the stage"),
-    Field("seconds", Type.NUMBER, "how long the stage took"),
-    Field("program_version", Type.TEXT, "version of llm-costops"),
-    Field("started_at", Type.INSTANT, "when the run started (UTC)"),
-    Field("detail", Type.TEXT, "what there is to say: an error, a gate"),
-    Field("number", Type.COUNT, "order within the run"),
+CORE_FX_RATE = Table(
+    "core_fx_rate", "one rate: multiply an amount in `base` by it to have it in `quote`",
+    (Field("rate_date", Type.DAY, "the day that it holds for"), Field("base", Type.TEXT, "ISO 4217 code"),
+     Field("quote", Type.TEXT, "ISO 4217 code"), Field("rate", Type.USD_BILL, "units of `quote` for one `base`"),
+     Field("source", Type.TEXT, "who publishes it"), Field("kind", Type.TEXT, "`daily`, `monthly`, `provider`")),
+    key=("rate_date", "base", "quote", "source", "kind"), sort=("rate_date", "base", "quote", "source", "kind"),
 )
-RUN_LEDGER = Table(
-    "run_ledger", "one stage, source, input or partition of one run",
-    columns("day", "run_id", *_LEDGER_OWN[:2], "source", "dataset", "uri", "content_sha256", *_LEDGER_OWN[2:5],
-            "lines_read", "rows_kept", "duplicates", "findings", "non_billable", "list_cost_usd", *_LEDGER_OWN[5:],
-            types=summed(["list_cost_usd"])),
-    key=("run_id", "number"), partition=("day",), sort=("run_id", "number"), required=frozenset({"run_id", "entry"}),
+CORE_BUSINESS_METRIC = Table(
+    "core_business_metric", "one value of a business driver on one day",
+    (FIELDS["source"], FIELDS["day"], Field("keys", Type.TEXT, "JSON object of the key columns"),
+     Field("metric", Type.TEXT, "what is counted"), Field("value", Type.USD_BILL, "how much")),
+    key=("source", "day", "keys", "metric"), partition=("source",), sort=("day", "metric", "keys"),
 )
 
 _LEDGER_OWN: tuple[Field, ...] = (
@@ -238,7 +232,8 @@ RUN_LEDGER = Table(
 
 TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
-    CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, RUN_LEDGER,
+    CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, CORE_FX_RATE,
+    CORE_BUSINESS_METRIC, RUN_LEDGER,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}

@@ -13,26 +13,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from costops.transforms.billing.kinds import BILL_FORMAT
+from costops.transforms.buckets.kinds import USAGE_FORMAT
 from costops.transforms.errors import Usage
 from costops.transforms.providers import FORMAT
 from costops.transforms.window import Window
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
-BILL_KINDS: tuple[str, ...] = (
-    "openai.costs", "anthropic.cost_report", "anthropic.console_cost", "aws.cur2", "aws.cost_explorer",
-    "gcp.billing_export", "azure.cost_export", "azure.cost_management", "focus", "generic.bill",
-)
-BUCKET_KINDS: tuple[str, ...] = (
-    "openai.usage", "anthropic.usage_report", "anthropic.claude_code", "openrouter.activity",
-    "langfuse.observations", "helicone.requests",
-)
-OTHER_KINDS: tuple[str, ...] = ("invoices", "fx_rates", "business_metrics", "generic.usage")
+OTHER_KINDS: tuple[str, ...] = ("generic.usage",)
 
 
 def known_kinds() -> tuple[str, ...]:
     """Every source kind that a configuration may name."""
-    return tuple(sorted({*FORMAT, *BILL_KINDS, *BUCKET_KINDS, *OTHER_KINDS}))
+    return tuple(sorted({*FORMAT, *BILL_FORMAT, *USAGE_FORMAT, *OTHER_KINDS}))
 
 
 class _Strict(BaseModel):
@@ -131,7 +125,7 @@ class Source(_Strict):
     @property
     def feeds_bills(self) -> bool:
         """True where the kind is a bill."""
-        return self.kind in BILL_KINDS
+        return self.kind in BILL_FORMAT and BILL_FORMAT[self.kind].feeds == "core_billing"
 
     def constants(self) -> dict[str, str]:
         """The source's own constants for expressions."""

@@ -8,6 +8,7 @@ from functools import partial
 import polars as pl
 
 from costops.flows.runtime.logs import LOGGER
+from costops.flows.tasks.bills import take
 from costops.flows.tasks.ingest import Ingested, ingest_source
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.spend import aggregate
@@ -34,7 +35,28 @@ def ingest(run: Run) -> None:
             run.missed(source.name, error)
             continue
         _noted(run, done)
+    _take_bills(run, prices)
     _quarantine_gate(run)
+
+
+def _take_bills(run: Run, prices: pl.DataFrame) -> None:
+    """Bills, invoices, reference data and usage feeds."""
+    for source in run.settings.sources:
+        if source.feeds_requests or not run.selected(source.name) or source.uri is None:
+            continue
+        try:
+            done = take(run, source, prices)
+        except Unreachable as error:
+            run.missed(source.name, error)
+            continue
+        run.touched |= done.days
+        run.touched_months |= done.months
+        for table, part in done.written:
+            run.partition("ingest", table, part)
+        if done.read:
+            run.note("source", "ingest", source=source.name, lines_read=done.records, findings=done.findings,
+                     non_billable=done.non_billable, outcome="written" if done.written else "unchanged")
+            LOGGER.info("%s: %d records, %d partitions changed", source.name, done.records, len(done.written))
 
 
 @step()

@@ -1,5 +1,5 @@
 -- One row per hour and combination of dimensions. Input: core_charge of one day, rows that count.
--- Aggregated buckets cover requests that are counted already: they are for completeness, never added.
+-- A bucket counts only where no request log covers its provider and day (`counted` says so).
 SELECT day, date_trunc('hour', used_at) AS hour,
     source, provider, model_id, service_tier, operation, region, account_id, project_id, api_key_id, team, application,
     sum(requests) AS requests,
@@ -14,5 +14,5 @@ SELECT day, date_trunc('hour', used_at) AS hour,
     sum(unpriced_low_usd) AS unpriced_low_usd, sum(unpriced_high_usd) AS unpriced_high_usd,
     coalesce(sum(requests) FILTER (WHERE price_status = 'unpriced'), 0) AS unpriced_requests
 FROM core_charge
-WHERE counted AND granularity = 'request'
+WHERE counted
 GROUP BY ALL
