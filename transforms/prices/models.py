@@ -107,6 +107,12 @@ def catalogue(models: Iterable[tuple[str, str]], aliases: Iterable[Alias],
     return made
 
 
+def is_geography(model_id: str) -> bool:
+    """True for a Bedrock inference profile of one geography: `eu.amazon.nova-lite-v1:0`."""
+    geo = _GEO.match(model_id)
+    return geo is not None and geo.group(1) != GLOBAL
+
+
 def bare(model_id: str) -> str:
     """A model id without date, version and `latest`."""
     return _SUFFIX.sub("", model_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -81,6 +82,38 @@ def uplifted(prices: Iterable[Price]) -> Iterator[Price]:
             for uplift in by_model.get((price.provider, price.model_id), ()):
                 token = UNIT[price.unit].column.endswith("_tokens")
                 yield uplift.over(price) if token else replace(price, region=uplift.region)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A disagreement of feeds that was looked at: decided for the feed that applies, or left open, and why."""
+
+    seller: str
+    models: re.Pattern[str]
+    units: frozenset[str]
+    tiers: frozenset[str]
+    decided: bool
+    reason: str
+
+    def about(self, row: Mapping[str, Any]) -> bool:
+        """Whether it speaks of a row of the disagreement list."""
+        return (row["seller"] == self.seller and bool(self.models.fullmatch(row["model_id"]))
+                and (not self.units or row["unit"] in self.units)
+                and (not self.tiers or row["service_tier"] in self.tiers))
+
+
+@lru_cache(maxsize=1)
+def questions() -> tuple[Question, ...]:
+    """Every disagreement that was looked at: `disagreements: [{seller, models, units, tiers, decision, reason}]`.
+
+    `decision: feed` keeps what the best feed says, `decision: open` says that nobody could tell.
+    """
+    return tuple(
+        Question(stated.get("seller", document["provider"]), re.compile(stated["models"]),
+                 frozenset(stated.get("units", ())), frozenset(stated.get("tiers", ())),
+                 stated["decision"] == "feed", f"{stated['reason']} {stated.get('link', '')}".strip())
+        for document in documents() for stated in document.get("disagreements") or ()
+    )
 
 
 @lru_cache(maxsize=1)

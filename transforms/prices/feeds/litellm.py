@@ -18,8 +18,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from costops.transforms.prices.entry import EVER, GLOBAL, NO_LIMIT, Price, clean
-from costops.transforms.prices.models import Catalogue
+from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, NO_LIMIT, Price, clean
+from costops.transforms.prices.models import Catalogue, is_geography
 from costops.transforms.prices.providers import LITELLM_NAMES
 
 RANK = 30
@@ -182,19 +182,21 @@ def fill(found: Sequence[Price], models: Catalogue, known: Sequence[Price]) -> l
         last[spot] = max(last.get(spot, EVER), price.valid_from)
         units |= {(*spot, price.service_tier), (*spot, price.service_tier, price.unit)}
     own = {(p.provider, p.model_id) for p in found}
+    apart = _differently_priced(found, models, known)
     home: dict[tuple[str, str], tuple[str, str] | None] = {}
     claimed: dict[tuple[str, str], tuple[str, str]] = {}
     taken: list[Price] = []
     for price in found:
-        spot = (price.provider, price.model_id)
+        spot = (price.provider, price.model_id) if price.region == GLOBAL else (
+            price.provider, f"{price.region}/{price.model_id}")
         if spot not in home:
-            place = _home(spot, models, own)
+            place = spot if spot in apart else _home(spot, models, own, regional=price.region != GLOBAL)
             first = claimed.setdefault(place, spot) if place else spot
             home[spot] = place if first == spot else None  # the first of several spellings speaks
         model = home[spot]
         if model is None:
             continue
-        if model not in last:
+        if model not in last or (price.region != GLOBAL and price.provider == "aws.bedrock"):
             taken.append(replace(price, model_id=model[1]))
         elif price.region == GLOBAL and ((*model, price.service_tier) not in units or (
                 price.unit not in _NEVER_FILLED and (*model, price.service_tier, price.unit) not in units)):
@@ -203,19 +205,60 @@ def fill(found: Sequence[Price], models: Catalogue, known: Sequence[Price]) -> l
     return _whole(taken, known)
 
 
-def _home(spot: tuple[str, str], models: Catalogue, own: set[tuple[str, str]]) -> tuple[str, str] | None:
+def aligned(found: Iterable[Price], models: Catalogue) -> list[Price]:
+    """The feed's prices under the dated feeds' providers and model ids; what those do not know is left out."""
+    seen: dict[tuple[str, str], tuple[str, str, str] | None] = {}
+    made = []
+    for price in found:
+        spot = (price.provider, price.model_id)
+        if spot not in seen:
+            match = models.find(*spot)
+            sold = "" if match.provider == price.provider else f" ({price.provider})"
+            seen[spot] = (match.provider, match.model_id, sold) if match.provider else None
+        place = seen[spot]
+        if place is not None:
+            made.append(replace(price, provider=place[0], model_id=place[1], source=price.source + place[2]))
+    return made
+
+
+def _differently_priced(found: Sequence[Price], models: Catalogue, known: Sequence[Price]) -> set[tuple[str, str]]:
+    """Bedrock geographies (us-gov, eu, apac ...) whose price is neither the global nor the usual regional one."""
+    dated = {(p.provider, p.model_id, p.unit, p.min_input): p.price_usd / p.per for p in known
+             if p.service_tier == "standard" and p.region == GLOBAL and p.valid_to == NEVER}
+    apart = set()
+    for price in found:
+        if price.provider == "aws.bedrock" and price.service_tier == "standard" and price.region == GLOBAL and (
+                is_geography(price.model_id)):
+            match = models.find(price.provider, price.model_id)
+            told = dated.get((match.provider or "", match.model_id, price.unit, price.min_input))
+            mine = price.price_usd / price.per
+            if told and abs(mine - told) > told / 1000:
+                apart.add((price.provider, price.model_id))
+    return apart
+
+
+def _home(spot: tuple[str, str], models: Catalogue, own: set[tuple[str, str]], *,
+          regional: bool) -> tuple[str, str] | None:
     """Where the price belongs: the model in a dated feed, itself, or nowhere (priced elsewhere, or twice)."""
     provider, model = spot
+    region, model = model.split("/", 1) if regional else ("", model)
     match = models.find(provider, model)
+    stays = match.model_id if match.provider == provider else model
+    place: tuple[str, str] | None = (provider, stays)
     if match.provider is None:
-        return spot
-    if match.provider != provider:
-        return None  # the reseller charges the maker's list; where not, a reviewed price says so
-    if match.model_id.lower() == model.lower():
-        return (provider, match.model_id)
-    if provider == "aws.bedrock" or (provider, match.model_id) in own:
-        return None  # a bare Bedrock id there carries the global price; a dated twin says the same again
-    return (provider, match.model_id)
+        place = (provider, model)
+    elif regional:
+        # in-region Claude costs what its geography does, which the dated feed says; elsewhere regions have own prices
+        if provider != "aws.bedrock" or ("anthropic" in model and "gov" not in region):
+            place = None
+    elif match.provider != provider:
+        # a cloud charges the list of OpenAI, Anthropic and Google; for others' models it has prices of its own
+        if match.provider in {"openai", "anthropic", "gcp.gemini"} and "gpt-oss" not in model:
+            place = None
+    elif match.model_id.lower() != model.lower() and (
+            provider == "aws.bedrock" or (provider, match.model_id) in own):
+        place = None  # a bare Bedrock id there carries the global price; a dated twin says the same again
+    return place
 
 
 def _whole(taken: list[Price], known: Sequence[Price]) -> list[Price]:
