@@ -196,6 +196,56 @@ CORE_PRICE = Table(
                         "recorded_at", "price_source"}),
 )
 
+_SERIES: tuple[Field, ...] = (
+    Field("unique_id", Type.TEXT, "the series: `total`, or `dimension=value`"),
+    Field("dimension", Type.TEXT, "`total`, `provider`, `model_id`, `team`, `application`"),
+    Field("value", Type.TEXT, "the dimension's value"),
+)
+_NUMBERS = {name: Field(name, Type.NUMBER, doc) for name, doc in {
+    "yhat": "the forecast, dollars a day (median)", "mean": "its mean: what adds up over days",
+    "lo80": "80 % interval, lower", "hi80": "80 % interval, upper", "lo95": "95 % interval, lower",
+    "hi95": "95 % interval, upper", "y": "what was spent, dollars", "expected": "what was to be expected, dollars",
+    "lower": "below it a day is odd", "upper": "above it a day is odd", "score": "how odd, in typical deviations",
+    "effect": "spent less expected, dollars", "mae": "mean absolute error, dollars a day",
+    "wape": "absolute error over what was spent", "mase": "error against that of repeating last week",
+    "spent": "spent so far, dollars", "expected_total": "expected total of the period, dollars",
+    "chance_exceeded": "probability that the period ends above the budget",
+}.items()}
+OUT_FORECAST = Table(
+    "out_forecast", "one day of one series as forecast on one day",
+    columns("day", *_SERIES, Field("ds", Type.DAY, "the day forecast"), Field("cutoff", Type.DAY, "last day known"),
+            *(_NUMBERS[name] for name in ("yhat", "lo80", "hi80", "lo95", "hi95", "mean")),
+            Field("model", Type.TEXT, "members and weights, or the baseline that was not beaten"),
+            Field("grade", Type.TEXT, "how far the series can be forecast: A to F")),
+    key=("unique_id", "ds"), partition=("day",), sort=("dimension", "value", "ds"),
+)
+OUT_FORECAST_SCORE = Table(
+    "out_forecast_score", "how well one series was forecast in the backtest, at one horizon",
+    columns("day", *_SERIES, Field("horizon", Type.COUNT, "days ahead"), Field("metric", Type.TEXT, "what is measured"),
+            Field("score", Type.NUMBER, "its value")),
+    key=("unique_id", "horizon", "metric"), partition=("day",), sort=("dimension", "value", "horizon", "metric"),
+)
+OUT_ANOMALY = Table(
+    "out_anomaly", "one odd day of one series",
+    columns("day", *_SERIES, Field("ds", Type.DAY, "the odd day"),
+            *(_NUMBERS[name] for name in ("y", "expected", "lower", "upper", "score", "effect")),
+            Field("kind", Type.TEXT, "`spike`, `drop`, `level_shift`, `mix`, `missing`"),
+            Field("incident", Type.COUNT, "days and series of one incident share the number"),
+            Field("is_sent", Type.FLAG, "whether it alerts; the others are held back by the rate limit")),
+    key=("unique_id", "ds"), partition=("day",), sort=("ds", "dimension", "value"),
+)
+OUT_BUDGET = Table(
+    "out_budget", "one budget in one period, as seen on one day",
+    columns("day", Field("budget", Type.TEXT, "its name"), Field("period", Type.TEXT, "`day` or `month`"),
+            Field("period_start", Type.DAY, "first day of the period"),
+            Field("amount_usd", Type.USD_SUM, "the limit"), Field("spent_usd", Type.USD_SUM, "spent so far"),
+            _NUMBERS["expected_total"], _NUMBERS["chance_exceeded"],
+            Field("exhausted_on", Type.DAY, "when it is, or is expected to be, used up"),
+            Field("threshold", Type.NUMBER, "largest threshold reached, as a share"),
+            Field("is_breached", Type.FLAG, "whether more than the limit was spent")),
+    key=("budget", "period_start"), partition=("day",), sort=("budget", "period_start"),
+)
+
 CORE_FX_RATE = Table(
     "core_fx_rate", "one rate: multiply an amount in `base` by it to have it in `quote`",
     (Field("rate_date", Type.DAY, "the day that it holds for"), Field("base", Type.TEXT, "ISO 4217 code"),
@@ -234,6 +284,7 @@ TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
     CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, CORE_FX_RATE,
     CORE_BUSINESS_METRIC, RUN_LEDGER,
+    OUT_FORECAST, OUT_FORECAST_SCORE, OUT_ANOMALY, OUT_BUDGET,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}

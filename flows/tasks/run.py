@@ -68,6 +68,7 @@ class Run:
     notes: dict[str, Any] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     wrote: bool = False
+    spend_changed: bool = False
     progress: Callable[[str, int, int], None] | None = None
 
     @property

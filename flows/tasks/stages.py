@@ -10,6 +10,7 @@ import polars as pl
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
 from costops.flows.tasks.ingest import Ingested, ingest_source
+from costops.flows.tasks.outlook import budget, detect, forecast
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.spend import aggregate
 from costops.flows.tasks.step import step
@@ -72,6 +73,7 @@ def spend(run: Run) -> None:
     for day in aggregate(run.lake, run.touched):
         run.partition("spend", OUT_SPEND_HOURLY, {"day": str(day)})
         run.touched_months.add(f"{day:%Y-%m}")
+        run.spend_changed = True
     for month in sorted(run.touched_months):
         run.partition("spend", OUT_SPEND_DAILY, {"month": month})
     _unpriced_gate(run)
@@ -114,4 +116,4 @@ def _unpriced_gate(run: Run) -> None:
                           f"{counts[0] or 0} of {counts[1] or 0} requests"))
 
 
-STEPS = {"ingest": ingest, "price": price, "spend": spend}
+STEPS = {"ingest": ingest, "price": price, "spend": spend, "detect": detect, "forecast": forecast, "budget": budget}

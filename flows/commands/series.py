@@ -1,0 +1,79 @@
+"""`forecast` and `anomalies`: of the lake, or of any long file of daily series."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from costops.flows.commands.show import emit
+from costops.transforms.errors import Usage
+from costops.transforms.tables import OUT_ANOMALY, OUT_FORECAST, Table
+
+FORECAST_COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "lo80", "hi80", "lo95", "hi95", "model")
+ANOMALY_COLUMNS = ("unique_id", "ds", "y", "expected", "lower", "upper", "score", "is_anomaly", "kind")
+_SHOWN = 60
+
+
+def forecast(args: argparse.Namespace) -> int:
+    """Forecast the series of a file, or print tonight's forecasts of the lake."""
+    if not args.input:
+        return _of_lake(args, OUT_FORECAST, FORECAST_COLUMNS)
+    from costops.models.forecast import forecast as ahead
+
+    result = ahead(_long(args.input), horizon=args.horizon or 30)
+    for name, reason in result.refusals.iter_rows():
+        print(f"cost-ops: {name}: no forecast: {reason}", file=sys.stderr)
+    return _put(result.forecasts.select(*FORECAST_COLUMNS, "grade"), args)
+
+
+def anomalies(args: argparse.Namespace) -> int:
+    """Anomalies of the series of a file, or tonight's of the lake."""
+    if not args.input:
+        return _of_lake(args, OUT_ANOMALY, ("unique_id", "ds", "y", "expected", "score", "effect", "kind", "is_sent"))
+    from costops.models.anomaly import detect
+
+    return _put(detect(_long(args.input)).select(ANOMALY_COLUMNS), args)
+
+
+def _of_lake(args: argparse.Namespace, table: Table, columns: tuple[str, ...]) -> int:
+    from costops.flows.runtime.settings import load
+    from costops.flows.tasks.run import open_lake
+
+    with open_lake(load(args.config), write=False) as lake:
+        parts = lake.partitions(table)
+        frame = lake.read(table, parts[-1:]).select(columns)
+    if getattr(args, "horizon", None):
+        frame = frame.filter((pl.col("ds") - pl.col("cutoff")).dt.total_days() <= args.horizon)
+    return _put(frame, args)
+
+
+def _long(name: str) -> pl.DataFrame:
+    """The file as a frame with unique_id, ds and y."""
+    path = Path(name)
+    try:
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+    except FileNotFoundError:
+        raise Usage(f"{name}: no such file.") from None
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise Usage(f"{name}: cannot be read ({str(error).splitlines()[0]}).") from None
+    missing = [column for column in ("unique_id", "ds", "y") if column not in frame.columns]
+    if missing:
+        raise Usage(f"{name}: column {missing[0]!r} is missing; expected unique_id, ds, y.")
+    return frame.select("unique_id", "ds", "y")
+
+
+def _put(frame: pl.DataFrame, args: argparse.Namespace) -> int:
+    if args.output:
+        if args.output.endswith(".parquet"):
+            frame.write_parquet(args.output)
+        else:
+            frame.write_csv(args.output)
+        print(f"{args.output}: {frame.height} rows", file=sys.stderr)
+    else:
+        emit(frame.head(_SHOWN) if args.format == "table" else frame, args.format)
+        if args.format == "table" and frame.height > _SHOWN:
+            print(f"cost-ops: {frame.height - _SHOWN} more rows; --format csv or --output shows all", file=sys.stderr)
+    return 0

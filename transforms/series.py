@@ -1,0 +1,44 @@
+"""Daily spend as series: the total and each value of some dimensions, long: unique_id, ds, y."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+MOST_VALUES = 40
+"""Values of a dimension that get a series of their own; the rest is in the total."""
+
+
+def daily_series(daily: pl.DataFrame, dimensions: Sequence[str], *, last: date | None = None) -> pl.DataFrame:
+    """Spend of `out_spend_daily` per day: columns `unique_id, dimension, value, ds, y`.
+
+    Within the life of a series a day without spend is 0: the lake knows its days. `last` cuts off days that are
+    still filling. Money becomes a float here, at the door of the models.
+    """
+    known = daily if last is None else daily.filter(pl.col("day") <= last)
+    if known.is_empty():
+        return pl.DataFrame(schema={"unique_id": pl.String(), "dimension": pl.String(), "value": pl.String(),
+                                    "ds": pl.Date(), "y": pl.Float64()})
+    cost = pl.col("list_cost_usd").sum().cast(pl.Float64).alias("y")
+    blocks = [known.group_by("day").agg(cost).with_columns(
+        unique_id=pl.lit("total"), dimension=pl.lit("total"), value=pl.lit("total"))]
+    for name in dimensions:
+        most = known.group_by(name).agg(cost).drop_nulls(name).sort("y", name, descending=[True, False]).head(MOST_VALUES)
+        rows = known.join(most.select(name), on=name, how="semi").group_by(name, "day").agg(cost)
+        blocks.append(rows.with_columns(
+            unique_id=pl.format(f"{name}={{}}", pl.col(name)), dimension=pl.lit(name), value=pl.col(name)).drop(name))
+    long = pl.concat([block.select("unique_id", "dimension", "value", pl.col("day").alias("ds"), "y")
+                      for block in blocks])
+    return _filled(long, known["day"].max()).sort("unique_id", "ds")
+
+
+def _filled(long: pl.DataFrame, last: object) -> pl.DataFrame:
+    """Each series from its first day to the last day of all, with 0 where nothing was spent."""
+    assert isinstance(last, date)  # noqa: S101  a non-empty frame has a last day
+    spans = long.group_by("unique_id", "dimension", "value").agg(pl.col("ds").min().alias("start"))
+    grid = spans.with_columns(
+        pl.date_ranges("start", pl.lit(last), interval=timedelta(days=1)).alias("ds")).explode("ds").drop("start")
+    return grid.join(long, on=["unique_id", "dimension", "value", "ds"], how="left").with_columns(
+        pl.col("y").fill_null(0.0))
