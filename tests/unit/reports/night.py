@@ -1,0 +1,167 @@
+"""A synthetic month that looks like a real one: 60 days, 9 teams, 12 models, 5 providers, some of it wrong."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from costops.transforms.finding import findings
+from costops.transforms.reports.nightly import GateState, NightlyData
+from costops.transforms.tables import CORE_INPUT, OUT_SPEND_DAILY, RUN_LEDGER
+
+DAY = date(2026, 10, 30)
+FIRST = DAY - timedelta(days=59)
+MODELS: tuple[tuple[str, str, str, str], ...] = (          # provider, model, input and output price per million
+    ("anthropic", "claude-sonnet-4-5-20250929", "3", "15"),
+    ("anthropic", "claude-haiku-4-5-20251001", "1", "5"),
+    ("anthropic", "claude-opus-4-5-20251101", "5", "25"),
+    ("openai", "gpt-5.1-2025-11-13", "1.25", "10"),
+    ("openai", "gpt-5-mini-2025-08-07", "0.25", "2"),
+    ("openai", "text-embedding-3-large", "0.13", "0"),
+    ("aws.bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", "3.3", "16.5"),
+    ("aws.bedrock", "amazon.nova-pro-v1:0", "0.8", "3.2"),
+    ("gcp.vertex_ai", "gemini-2.5-pro", "1.25", "10"),
+    ("gcp.vertex_ai", "gemini-2.5-flash", "0.3", "2.5"),
+    ("azure.ai.openai", "gpt-4.1-2025-04-14", "2", "8"),
+    ("azure.ai.openai", "mistral-nemo-internal-preview", "", ""),     # nobody knows its price
+)
+TEAMS = ("search", "support-assistant", "data-platform", "developer-tools", "marketing", "fraud", "legal",
+         "mobile", None)
+
+
+def spend(scale: int = 400, seed: int = 7) -> pl.DataFrame:
+    """`out_spend_daily` rows with a weekly rhythm, growth, a runaway job and an unpriced model."""
+    draw = random.Random(seed)  # noqa: S311
+    rows: list[dict[str, Any]] = []
+    for number in range(60):
+        day = FIRST + timedelta(days=number)
+        rhythm = (0.45 if day.weekday() > 4 else 1.0) * (1 + number / 150)
+        for place, team in enumerate(TEAMS):
+            for rank, (provider, model, price_in, price_out) in enumerate(MODELS):
+                if (place * 5 + rank * 3) % 4 == 0 or (not price_in and number < 48):
+                    continue
+                runaway = 7 if team == "data-platform" and provider == "openai" and number in (50, 51) else 1
+                requests = int(scale * rhythm * runaway * draw.uniform(0.7, 1.3) / (1 + place) / (1 + rank % 5))
+                rows.append(_row(draw, day, team, (provider, model, price_in, price_out), requests))
+    return pl.DataFrame(rows, schema=OUT_SPEND_DAILY.schema)
+
+
+def _row(draw: random.Random, day: date, team: str | None, model: tuple[str, str, str, str],
+         requests: int) -> dict[str, Any]:
+    provider, name, price_in, price_out = model
+    uncached = requests * draw.randint(900, 2600)
+    read = int(uncached * draw.uniform(0.4, 1.6)) if provider != "azure.ai.openai" else 0
+    write = read // 12 if provider == "anthropic" else 0
+    output = requests * draw.randint(150, 700)
+    row: dict[str, Any] = dict.fromkeys(OUT_SPEND_DAILY.columns)
+    row.update(month=f"{day:%Y-%m}", day=day, source=provider.replace(".", "-"), provider=provider, model_id=name,
+               service_tier="batch" if draw.random() < 0.18 else "standard", operation="chat", team=team,
+               requests=requests, input_tokens=uncached + read + write, uncached_input_tokens=uncached,
+               cache_read_tokens=read, cache_write_5m_tokens=write, output_tokens=output, unpriced_requests=0)
+    if price_in:
+        million = Decimal(1_000_000)
+        cost = {"uncached_input": uncached * Decimal(price_in) / million,
+                "cache_read": read * Decimal(price_in) / million / 10,
+                "cache_write_5m": write * Decimal(price_in) / million * Decimal("1.25"),
+                "output": output * Decimal(price_out) / million}
+        row.update({f"{unit}_cost_usd": amount for unit, amount in cost.items()})
+        row.update(list_cost_usd=sum(cost.values()), effective_cost_usd=sum(cost.values()))
+    else:
+        row.update(unpriced_requests=requests, unpriced_low_usd=Decimal(uncached) * Decimal("0.0000001"),
+                   unpriced_high_usd=Decimal(uncached) * Decimal("0.000002"))
+    return row
+
+
+def inputs() -> pl.DataFrame:
+    """`core_input` rows: one file a day and source; one day of one source is missing."""
+    rows = []
+    for name in ("anthropic", "aws-bedrock", "azure-ai-openai", "gcp-vertex_ai", "openai"):
+        for number in range(60):
+            day = FIRST + timedelta(days=number)
+            if name == "azure-ai-openai" and (number in (20, 21) or number > 57):
+                continue
+            kept, again, bad, other = 4000 + number * 13, number % 7, int(number % 19 == 0), number % 5
+            rows.append({"source": name, "input_id": f"{name}{number}", "uri": f"logs/{name}/{day}.jsonl",
+                         "kind": "generic.usage", "content_sha256": "0" * 64, "rows_kept": kept, "duplicates": again,
+                         "findings": bad, "non_billable": other, "lines_read": kept + again + bad + other,
+                         "late_records": 0, "days": [day], "kept_by_day": [kept]})
+    return pl.DataFrame(rows, schema=CORE_INPUT.schema)
+
+
+def found() -> pl.DataFrame:
+    """`core_finding` rows."""
+    return findings([
+        {"reason": "malformed_record", "source": "openai", "day": DAY, "uri": "logs/openai/2026-10-30.jsonl", "line": 214,
+         "field": "usage", "expected": "an object", "actual": "text", "excerpt": '{"id":"resp_01","model":"gpt-5.1","usa'},
+        {"reason": "malformed_record", "source": "openai", "day": DAY, "uri": "logs/openai/2026-10-29.jsonl", "line": 12,
+         "excerpt": '{"id":"resp_77","model":"gpt-5-mini","usage":{"input_tok'},
+        {"reason": "impossible_count", "source": "anthropic", "day": DAY, "uri": "logs/anthropic/2026-10-12.jsonl",
+         "line": 3310, "field": "output_tokens", "expected": "0 or more", "actual": "-18",
+         "excerpt": '{"id":"msg_018","usage":{"input_tokens":12,"output_tokens":-18}}'},
+        {"reason": "missing_day", "source": "azure-ai-openai", "day": date(2026, 9, 21), "severity": "warning",
+         "expected": "records on 21 Sep 2026", "actual": "none"},
+        {"reason": "unpriced", "source": "azure-ai-openai", "day": DAY, "severity": "warning", "records": 1893,
+         "field": "model_id", "actual": "mistral-nemo-internal-preview", "amount_usd": Decimal("4.12")},
+    ])
+
+
+def ledger() -> pl.DataFrame:
+    """`run_ledger` rows of one run."""
+    stages = [("stage", "ingest", None, "written", 4.2, None), ("source", "ingest", "openai", "written", None,
+              "1 inputs read, 59 known"), ("source", "ingest", "azure-ai-openai", "failed", None, "could not be reached"),
+              ("stage", "price", None, "unchanged", 0.2, None), ("stage", "spend", None, "written", 0.6, None)]
+    rows = [{"day": DAY, "run_id": "r", "number": i, "entry": entry, "stage": stage, "source": source,
+             "outcome": outcome, "seconds": seconds, "detail": detail}
+            for i, (entry, stage, source, outcome, seconds, detail) in enumerate(stages)]
+    rows.append({"day": DAY, "run_id": "r", "number": 9, "entry": "partition", "dataset": "out_spend_daily"})
+    return pl.DataFrame(rows, schema=RUN_LEDGER.schema)
+
+
+def forecast(daily: Decimal) -> pl.DataFrame:
+    """Thirty days ahead of `total`."""
+    rows = []
+    for number in range(1, 31):
+        day = DAY + timedelta(days=number)
+        centre = float(daily) * (0.5 if day.weekday() > 4 else 1.15)
+        wide = 0.08 + number * 0.006
+        rows.append({"unique_id": "total", "ds": day, "yhat": centre, "lo80": centre * (1 - wide),
+                     "hi80": centre * (1 + wide), "lo95": centre * (1 - 1.6 * wide), "hi95": centre * (1 + 1.9 * wide),
+                     "model": "blend"})
+    return pl.DataFrame(rows)
+
+
+def night(**changes: Any) -> NightlyData:
+    """All that a night can have."""
+    usage = changes.pop("spend_daily", None)
+    usage = spend() if usage is None else usage
+    total = usage["effective_cost_usd"].sum() or Decimal(0)
+    given: dict[str, Any] = {
+        "day": DAY, "generated_at": datetime(2026, 10, 31, 2, 30), "spend_daily": usage,  # noqa: DTZ001
+        "inputs": inputs(), "findings": found(), "ledger": ledger(), "run_id": "20261031T023000Z-3f9a1c",
+        "program_version": "0.1.0",
+        "gates": (GateState("quarantine_share", Decimal("0.0000134"), Decimal("0.001"), False, "16 of 1,193,000 records"),
+                  GateState("unpriced_share", Decimal("0.0121"), Decimal("0.01"), True, "1,893 of 156,000 requests")),
+        "price_book": (("Version", "genai-prices 0.2.3"), ("Prices", "4,812"), ("Newest price", "29 Oct 2026")),
+        "price_sources": pl.DataFrame({
+            "price_source": ["genai-prices 0.2.3", "configuration: contracts"], "requests": [151200, 3100],
+            "list_cost_usd": [Decimal("3120.5521"), Decimal("88.10")]}),
+        "forecast": forecast(total / 60),
+        "month_end": pl.DataFrame({"series": ["total", "search"], "spent_usd": [2890.55, 1012.2],
+                                   "expected_usd": [2985.0, 1045.0], "low80_usd": [2950.0, 1030.0],
+                                   "high80_usd": [3025.0, 1061.0]}),
+        "budgets": pl.DataFrame({"name": ["search", "data-platform"], "budget_usd": [Decimal(1200), Decimal(400)],
+                                 "spent_usd": [1012.2, 455.1], "expected_usd": [1045.0, 470.0],
+                                 "chance_exceeded": [0.02, 1.0], "exhausted_on": [None, date(2026, 10, 22)]}),
+        "anomalies": pl.DataFrame({
+            "first": [date(2026, 10, 22)], "last": [date(2026, 10, 23)], "dimension": ["team"],
+            "value": ["data-platform"], "kind": ["spike"], "effect_usd": [Decimal("312.42")],
+            "drivers": ["gpt-5.1 requests 7 times the usual; price and cache unchanged"]}),
+        "recommendations": pl.DataFrame({
+            "action": ["Move the nightly classification of support-assistant to the batch tier"],
+            "saving_usd": [Decimal("128.40")], "detail": ["96% of its requests come between 01:00 and 04:00 UTC"]}),
+    }
+    return NightlyData(**{**given, **changes})

@@ -1,0 +1,1 @@
+"""Reports: frames and values in, text and bytes out."""
