@@ -95,8 +95,7 @@ def pico_sql(usage: str, cells: str, *, keys: Sequence[str] = PRICE_KEYS, units:
     route of `charge_sql` (no cell, no rate, no plain price, no fit): count these and price them there.
     """
     on = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in keys)
-    terms = " + ".join(f"u.{name}_tokens * c.n_{name}" if name in {"uncached_input", "output"} else
-                       f"CASE WHEN u.{name}_tokens = 0 THEN 0 ELSE u.{name}_tokens * c.n_{name} END"
+    terms = " + ".join(f"coalesce(u.{name}_tokens * c.n_{name}, CASE WHEN u.{name}_tokens = 0 THEN 0 END)"
                        for name in PLAIN_UNITS if name in units)
     carried = "".join(f"u.{name}, " for name in carry)
     return f"""SELECT {carried}c.cell AS _cell, CASE WHEN c.plain THEN try({terms}) END AS _pico

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -160,13 +160,26 @@ def ending(book: pl.DataFrame, at: datetime, *, days: int = 60) -> pl.DataFrame:
     ).unique("price_id", keep="first", maintain_order=True)
     promised = said.select("provider", "model_id", "service_tier", "region", "unit", "price_usd", "valid_to",
                            reason=pl.lit("a promotion is mentioned, no end is known"))
+    watched = {(provider, model): until for provider, model, until, _ in reviewed.promotions() if until <= soon}
+    ends_about = said_of(book, watched).select(*promised.columns)
     calendars = [(name, last) for name, last in calendar_ends().items()
                  if datetime(last.year, last.month, last.day) <= soon]  # noqa: DTZ001
     ends = pl.DataFrame([{"provider": "", "model_id": name, "service_tier": "", "region": "", "unit": "",
                           "valid_to": datetime(last.year, last.month, last.day),  # noqa: DTZ001
                           "reason": "a holiday calendar ends"} for name, last in calendars],
                         schema=promised.schema)
-    return pl.concat([changes, promised, ends]).sort("valid_to", "provider", "model_id", "unit")
+    return pl.concat([changes, promised, ends_about, ends]).sort("valid_to", "provider", "model_id", "unit")
+
+
+def said_of(book: pl.DataFrame, watched: Mapping[tuple[str, str], datetime]) -> pl.DataFrame:
+    """The standard output price of models whose promotion is watched, with its likely end as `valid_to`."""
+    ends = pl.DataFrame([(*spot, until) for spot, until in watched.items()], orient="row", schema={
+        "provider": pl.String, "model_id": pl.String, "valid_to": pl.Datetime("us")})
+    rows = book.filter(pl.col("retracted_at").is_null() & (pl.col("valid_to") == NEVER) & (pl.col("min_input") == 0)
+                       & (pl.col("unit") == "output") & (pl.col("service_tier") == "standard")
+                       & (pl.col("region") == "global")).drop("valid_to")
+    return rows.join(ends, on=["provider", "model_id"]).with_columns(
+        reason=pl.lit("a promotion ends about then"))
 
 
 def calendar_ends() -> dict[str, date]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
@@ -114,6 +114,14 @@ def questions() -> tuple[Question, ...]:
                  stated["decision"] == "feed", f"{stated['reason']} {stated.get('link', '')}".strip())
         for document in documents() for stated in document.get("disagreements") or ()
     )
+
+
+@lru_cache(maxsize=1)
+def promotions() -> tuple[tuple[str, str, datetime, str], ...]:
+    """Promotions whose end no price states: (provider, model, about when it ends, why)."""
+    return tuple((document["provider"], model, instant(stated["until"]), f"{stated['reason']} {stated['link']}")
+                 for document in documents() for stated in document.get("promotions") or ()
+                 for model in stated["models"])
 
 
 @lru_cache(maxsize=1)

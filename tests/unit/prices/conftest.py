@@ -32,7 +32,7 @@ def usage_frame(rows: list[Mapping[str, Any]]) -> pl.DataFrame:
         full |= dict.fromkeys(_ZERO, 0)
         full |= {"source": "test", "record_id": f"r{number:06}", "granularity": "request", "requests": 1,
                  "service_tier": "standard", "status": "ok", "provider": "openai", "model_id": "gpt-4o",
-                 "used_at": datetime(2026, 11, 16, 12)}  # noqa: DTZ001
+                 "used_at": datetime(2026, 11, 16, 12)}
         full |= row
         if isinstance(full["used_at"], str):
             full["used_at"] = datetime.fromisoformat(full["used_at"]).astimezone(UTC).replace(tzinfo=None)
