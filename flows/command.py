@@ -41,9 +41,9 @@ _OUTPUT = _o("--output", metavar="FILE", help="where to write: .csv or .parquet"
 
 COMMANDS: tuple[Command, ...] = (
     Command("init", "workspace:init", "Write a workspace: a commented costops.toml and example notebooks.",
-            "cost-ops init my-costs", (_o("dir", metavar="DIR"),)),
+            "cost-ops init my-costs", (_o("dir", metavar="DIR", help="a new folder"),)),
     Command("demo", "workspace:demo", "The whole job on shipped sample logs: run, then close the sample month.",
-            "cost-ops demo --dir demo", (_o("--dir", default="demo", metavar="DIR"),)),
+            "cost-ops demo --dir demo", (_o("--dir", default="demo", metavar="DIR", help="where to work"),)),
     Command("run", "run:run", "The nightly job now: everything that is new.", "cost-ops run",
             (_FROM, _TO, _SOURCE, _STAGE), rows=True),
     Command("backfill", "run:backfill", "Do a range of days again, day by day; resumable.",
@@ -60,39 +60,51 @@ COMMANDS: tuple[Command, ...] = (
              _o("--by", default="", metavar="NAME", help="who signs")), rows=True),
     Command("query", "data:query", "DuckDB SQL over the lake's views, or a rollup of the last hours or days.",
             'cost-ops query "SELECT team, sum(list_cost_usd) FROM out_spend_daily GROUP BY team"',
-            (_o("sql", nargs="?", metavar="SQL"), _o("--range", dest="span", metavar="24h", help="a rollup: 24h, 30d"),
+            (_o("sql", nargs="?", metavar="SQL", help="one statement over the views"), _o("--range", dest="span", metavar="24h", help="a rollup: 24h, 30d"),
              _o("--by", default="", metavar="KEYS", help="columns of the rollup, comma separated")), rows=True),
     Command("summary", "data:summary", "Spend by model, team or provider, with share, trend and what is unpriced.",
             "cost-ops summary --by-team",
-            (_o("--by-model", dest="by", action="store_const", const="model_id"),
-             _o("--by-team", dest="by", action="store_const", const="team"),
-             _o("--by-provider", dest="by", action="store_const", const="provider"),
-             _o("--by", dest="by", metavar="KEY"), _FROM, _TO), rows=True),
+            (_o("--by-model", dest="by", action="store_const", const="model_id", help="by model (the default)"),
+             _o("--by-team", dest="by", action="store_const", const="team", help="by team"),
+             _o("--by-provider", dest="by", action="store_const", const="provider", help="by provider"),
+             _o("--by", dest="by", metavar="KEY", help="by any column of the rollup"), _FROM, _TO), rows=True),
     Command("export", "data:export", "Write a dataset as CSV, JSON, Parquet or XLSX.",
             "cost-ops export out_spend_daily --format csv --out spend.csv",
-            (_o("dataset", metavar="DATASET"), _o("--format", default="csv", choices=["csv", "json", "parquet", "xlsx"]),
+            (_o("dataset", metavar="DATASET", help="a name of the data dictionary"),
+             _o("--format", default="csv", choices=["csv", "json", "parquet", "xlsx"], help="of the file"),
              _FROM, _TO, _o("--out", metavar="FILE", help="file to write; standard output without it"),
              _o("--raw", action="store_true", help="do not defuse cells that a spreadsheet would run"))),
     Command("forecast", "series:forecast", "Forecasts of the lake's spend, or of any long file of daily series.",
             "cost-ops forecast --input daily.csv --output forecast.csv --horizon 30",
-            (_INPUT, _OUTPUT, _o("--horizon", type=int, default=None, metavar="DAYS")), rows=True),
+            (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured")), rows=True),
     Command("anomalies", "series:anomalies", "Anomalies of the lake's spend, or of any long file of daily series.",
             "cost-ops anomalies --input daily.csv --output anomalies.csv", (_INPUT, _OUTPUT), rows=True),
     Command("prices", "prices:main", "The price book: list, show MODEL, check, diff A B, update.",
             "cost-ops prices show gpt-5-mini",
-            (_o("action", choices=["list", "show", "check", "diff", "update"]), _o("names", nargs="*", metavar="NAME"),
+            (_o("action", choices=["list", "show", "check", "diff", "update"], help="what to do with the book"),
+             _o("names", nargs="*", metavar="NAME", help="for show: a model; for diff: two books"),
              _o("--at", metavar="TIME", help="as charged at this time, ISO 8601"),
-             _o("--provider", metavar="NAME"), _o("--from", dest="feed", metavar="FILE", help="a feed to take in"),
+             _o("--provider", metavar="NAME", help="only this provider"), _o("--from", dest="feed", metavar="FILE", help="a feed to take in"),
              _o("--force", action="store_true", help="take in a feed that the checks refuse")), rows=True),
     Command("config", "workspace:config", "Check the configuration, or show it with secrets masked.",
-            "cost-ops config validate", (_o("action", choices=["validate", "show"]),), rows=True),
+            "cost-ops config validate", (_o("action", choices=["validate", "show"], help="check it, or print it"),), rows=True),
     Command("doctor", "workspace:doctor", "Look at configuration, lake, sources and environment; say what to mend.",
             "cost-ops doctor", (), rows=True),
     Command("lake", "lake:main", "Operate the lake: verify, compact, retain, erase a user.",
             "cost-ops lake verify",
-            (_o("action", choices=["verify", "compact", "retain", "erase"]), _DRY,
+            (_o("action", choices=["verify", "compact", "retain", "erase"], help="what to do with the lake"), _DRY,
              _o("--user", metavar="ID", help="for erase: the user id to take out"),
              _o("--by", default="", metavar="NAME", help="for erase: who asked")), rows=True),
+)
+
+
+EXIT_CODES: tuple[tuple[int, str, str], ...] = (
+    (0, "done", "all gates pass"),
+    (1, "a gate failed", "everything is written; the gate is named"),
+    (2, "usage", "wrong arguments or configuration; nothing was written"),
+    (3, "not reachable", "a source or store could not be reached after its retries; the rest was done"),
+    (4, "the lake refuses", "damaged, written by a newer version, locked month, or held by another run"),
+    (130, "interrupted", "it is safe to run again"),
 )
 
 
@@ -100,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(
         prog="cost-ops", description="What LLM traffic really cost, why the bill differs, and what it will cost next.",
-        epilog="Exit codes: 0 done; 1 a gate failed; 2 usage; 3 not reachable; 4 the lake refuses; 130 interrupted.")
+        epilog="Exit codes: " + "; ".join(f"{code} {name}" for code, name, _ in EXIT_CODES) + ".")
     top.add_argument("--version", action="store_true", help="print the version")
     subs = top.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:

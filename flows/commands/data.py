@@ -145,7 +145,7 @@ def by_key(daily: pl.DataFrame, key: str) -> pl.DataFrame:
 def export(args: argparse.Namespace) -> int:
     """A dataset as a file."""
     from costops.flows.tasks.run import open_lake
-    from costops.transforms.reports.export import to_csv, to_json, to_xlsx
+    from costops.transforms.reports.export import csv_bytes, json_bytes, xlsx_bytes
 
     settings = load(args.config)
     if args.dataset not in TABLE:
@@ -164,8 +164,8 @@ def export(args: argparse.Namespace) -> int:
             raise Usage("--format parquet needs --out FILE.")
         frame.write_parquet(args.out)
         return 0
-    body = {"csv": lambda: to_csv(frame, raw=args.raw), "json": lambda: to_json(frame),
-            "xlsx": lambda: to_xlsx({args.dataset: frame})}[args.format]()
+    body = {"csv": lambda: csv_bytes(frame, raw=args.raw), "json": lambda: json_bytes(frame),
+            "xlsx": lambda: xlsx_bytes({args.dataset: frame})}[args.format]()
     if args.out:
         Path(args.out).write_bytes(body)
     else:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,9 @@ from pathlib import Path
 
 import polars as pl
 
+from costops.flows.runtime.bucket import Bucket
+from costops.flows.runtime.lease import Lease
+from costops.flows.runtime.lock import locked
 from costops.flows.runtime.objects import Folder, Store
 from costops.transforms import query
 from costops.transforms.check import check
@@ -61,29 +63,33 @@ class Lake:
                           f"{VERSION}); upgrade llm-costops.")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lake for one writer; another writer is refused (exit code 4).
+    def writing(self, wait: float | None = None) -> Iterator[None]:
+        """Hold the lake for one writer; another one waits for `wait` seconds and is then refused (exit code 4).
 
-        On a local lake the lock dies with its holder, however it dies. In a bucket each partition is replaced by
-        one conditional request, and runs are kept apart by the scheduler.
+        On a local lake the lock dies with its holder, however it dies. In a bucket it is a lease with an end, and
+        each partition is replaced by compare-and-swap besides. `COSTOPS_LOCK_WAIT` sets the wait.
         """
-        if not isinstance(self.store, Folder):
-            yield
-            return
-        path = self.store.path("_state/lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise Refused(f"{self.store.uri}: cannot be written ({error.strerror}); mend the rights.") from error
-        try:
+        patience = float(os.environ.get("COSTOPS_LOCK_WAIT", "0")) if wait is None else wait
+        if isinstance(self.store, Folder):
+            with locked(self.store, patience):
+                yield
+        elif isinstance(self.store, Bucket):
+            lease = Lease(self.store)
+            lease.acquire(patience)
+            self.store.fence()
+            self.store.before_put = lease.check
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused(f"{self.store.uri}: another run is writing; wait for it, then run again.") from None
+                yield
+            finally:
+                self.store.before_put = None
+                lease.release()
+        else:
             yield
-        finally:
-            os.close(handle)
+
+    def forget(self) -> None:
+        """Look at the lake anew, after another writer replaced something that was read."""
+        if isinstance(self.store, Bucket):
+            self.store.forget()
 
     # -- partitions --------------------------------------------------------------------------------------------
 

@@ -1,22 +1,22 @@
 """Objects by key, on a local folder or in a bucket: one small interface, atomic puts on both.
 
 A local put writes a hidden temporary file, syncs it, renames it and syncs the folder, so that a reader sees the
-old bytes or the new ones and a crash leaves nothing that matches `*.parquet`. A bucket put is one request.
+old bytes or the new ones and a crash leaves nothing that matches `*.parquet`. A bucket put is one request
+(`costops.flows.runtime.bucket`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from costops.flows.runtime.faults import fault
-from costops.transforms.errors import Refused, Unreachable, Usage
+from costops.transforms.errors import Refused, Usage
 
 _CHUNK = 1 << 20
 _BUCKET_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
@@ -65,6 +65,8 @@ def open_store(uri: str, *, base: Path | None = None) -> Store:
     """The store at a path (relative to `base`) or at `s3://bucket/prefix`, `gs://...`, `az://...`."""
     scheme = urlsplit(uri).scheme
     if scheme in _BUCKET_SCHEMES:
+        from costops.flows.runtime.bucket import Bucket
+
         return Bucket(uri)
     if "://" in uri:
         raise Usage(f"{uri}: expected a path or s3://bucket/prefix; scheme {scheme!r} is not known.")
@@ -77,6 +79,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.uri = str(root)
+        self.before_put: Callable[[], None] | None = None
 
     def path(self, key: str) -> Path:
         """The file of a key."""
@@ -115,6 +118,8 @@ class Folder:
         target = self.path(key)
         if _same(target, data):
             return False
+        if self.before_put is not None:
+            self.before_put()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f".{target.name}.tmp")
@@ -130,125 +135,39 @@ class Folder:
             fault("after_commit")
             _sync_folder(target.parent)
         except OSError as error:
-            raise Refused(f"{target}: cannot be written ({error.strerror}); free space or mend the rights, "
-                          "then run again.") from error
+            raise _unwritable(target, error) from error
         return True
 
     def create(self, key: str, data: bytes) -> bool:
         """Put by exclusive creation."""
         target = self.path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with target.open("xb") as handle:
-                handle.write(data)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            with part.open("rb+") as handle:
                 os.fsync(handle.fileno())
+            os.link(part, target)
+            _sync_folder(target.parent)
         except FileExistsError:
             return False
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        finally:
+            part.unlink(missing_ok=True)
         return True
 
     def delete(self, key: str) -> None:
-        """Unlink."""
-        self.path(key).unlink(missing_ok=True)
-
-
-class Bucket:
-    """A store in a bucket, through obstore; credentials and endpoint come from the standard chain."""
-
-    def __init__(self, uri: str) -> None:
-        import obstore
-        from obstore.store import from_url
-
-        options: dict[str, Any] = {}
-        if uri.startswith("s3://"):
-            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-            if endpoint:
-                options = {"endpoint": endpoint, "virtual_hosted_style_request": False}
-                if endpoint.startswith("http://"):
-                    options["client_options"] = {"allow_http": True}
-            options.setdefault("region", os.environ.get("AWS_REGION") or os.environ.get(
-                "AWS_DEFAULT_REGION", "us-east-1"))
-        self.uri = uri.rstrip("/")
-        self._store: Any = from_url(self.uri, **options)
-        self._api: Any = obstore
-
-    def _failed(self, key: str, error: Exception) -> Unreachable:
-        kind = type(error).__name__.removesuffix("Error")
-        return Unreachable(f"{self.uri}/{key}: {kind}; check credentials, rights and network, then run again.")
-
-    def list(self, prefix: str = "") -> Iterator[Listed]:
-        """Every object below the prefix, all pages."""
+        """Unlink, and sync the folder."""
+        target = self.path(key)
+        fault("before_delete")
         try:
-            found = [item for page in self._api.list(self._store, prefix=prefix or None) for item in page]
-        except Exception as error:
-            raise self._failed(prefix, error) from error
-        for item in sorted(found, key=lambda one: str(one["path"])):
-            yield Listed(item["path"], item["size"], str(item["e_tag"] or item["last_modified"]))
-
-    def read(self, key: str) -> bytes | None:
-        """GET."""
-        try:
-            return bytes(self._api.get(self._store, key).bytes())
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise self._failed(key, error) from error
-
-    def fetch(self, key: str, scratch: Path) -> Path | None:
-        """GET into a file below `scratch`, in pieces."""
-        target = scratch / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            stream = self._api.get(self._store, key).stream(min_chunk_size=_CHUNK)
-            with target.open("wb") as handle:
-                for piece in stream:
-                    handle.write(piece)
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise self._failed(key, error) from error
-        return target
-
-    def put(self, key: str, data: bytes | Path) -> bool:
-        """One PUT; an object with the same bytes is left alone."""
-        body = data.read_bytes() if isinstance(data, Path) else data
-        if self._etag(key) == hashlib.md5(body, usedforsecurity=False).hexdigest():
-            return False
-        fault("before_commit")
-        try:
-            self._api.put(self._store, key, body, use_multipart=False)
-        except Exception as error:
-            raise self._failed(key, error) from error
-        fault("after_commit")
-        return True
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Conditional PUT (If-None-Match)."""
-        from obstore.exceptions import AlreadyExistsError
-
-        try:
-            self._api.put(self._store, key, data, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return self.read(key) == data       # our own put whose answer was lost
-        except Exception as error:
-            raise self._failed(key, error) from error
-        return True
-
-    def delete(self, key: str) -> None:
-        """DELETE."""
-        try:
-            self._api.delete(self._store, key)
-        except FileNotFoundError:
+            target.unlink()
+            _sync_folder(target.parent)
+        except (FileNotFoundError, NotADirectoryError):
             return
-        except Exception as error:
-            raise self._failed(key, error) from error
-
-    def _etag(self, key: str) -> str | None:
-        try:
-            return str(self._api.head(self._store, key)["e_tag"] or "").strip('"')
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise self._failed(key, error) from error
+        except OSError as error:
+            raise _unwritable(target, error) from error
 
 
 def _same(target: Path, data: bytes | Path) -> bool:
@@ -266,6 +185,10 @@ def _same(target: Path, data: bytes | Path) -> bool:
             if piece != other.read(_CHUNK):
                 return False
     return True
+
+
+def _unwritable(target: Path, error: OSError) -> Refused:
+    return Refused(f"{target}: cannot be written ({error.strerror}); free space or mend the rights, then run again.")
 
 
 def _sync_folder(folder: Path) -> None:

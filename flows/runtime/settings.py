@@ -178,6 +178,17 @@ class TeamRule(_Strict):
     team: str
 
 
+class OwnPrice(_Strict):
+    """A price of the user's own: it stands above every price list from `valid_from` on."""
+
+    provider: str
+    model_id: str
+    usd: dict[str, str]
+    per: int | None = Field(default=None, gt=0)
+    service_tier: str = "standard"
+    valid_from: str | None = None
+
+
 class Gates(_Strict):
     """Shares above which a run ends with exit code 1. Everything is written all the same."""
 
@@ -225,6 +236,7 @@ class Settings(_Strict):
     contracts: tuple[Contract, ...] = ()
     allocations: tuple[Allocation, ...] = ()
     teams: tuple[TeamRule, ...] = ()
+    prices: tuple[OwnPrice, ...] = ()
     gates: Gates = Gates()
     retention: Retention = Retention()
     forecast: Forecast = Forecast()
@@ -329,7 +341,7 @@ def _sentence(error: dict[str, Any], data: dict[str, Any]) -> str:
 def _keys_at(place: list[str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "": Settings, "workspace": Workspace, "sources": Source, "attribution": Attribution, "budgets": Budget,
-        "contracts": Contract, "allocations": Allocation, "teams": TeamRule, "gates": Gates,
+        "contracts": Contract, "allocations": Allocation, "teams": TeamRule, "prices": OwnPrice, "gates": Gates,
         "retention": Retention, "forecast": Forecast, "notify": Notify,
     }
     names = [part for part in place if not part.isdigit()]

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import zstandard
 
-from costops.flows.runtime.objects import Bucket, Folder, Listed, Store, open_store
+from costops.flows.runtime.bucket import Bucket
+from costops.flows.runtime.objects import Folder, Listed, Store, open_store
 from costops.transforms.errors import Unreachable
 
 LARGEST_LINE = 16 << 20

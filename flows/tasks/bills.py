@@ -17,6 +17,7 @@ from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.settings import Source
 from costops.flows.sources import files
 from costops.flows.sources.files import Found
+from costops.flows.tasks.pricing import contracts_frame
 from costops.flows.tasks.run import Run
 from costops.transforms import merge, query
 from costops.transforms.billing import invoices
@@ -167,7 +168,7 @@ def _usage(run: Run, source: Source, prices: pl.DataFrame, inputs: Sequence[Inpu
     con = query.connect(scratch=lake.scratch)
     con.register("usage_frame", conform(made.rows, CORE_USAGE).to_arrow())
     con.execute("CREATE TEMP TABLE usage AS SELECT * FROM usage_frame")
-    cells = price_cells(query.frame(con, keys_sql("usage")), prices)
+    cells = price_cells(query.frame(con, keys_sql("usage")), prices, contracts=contracts_frame(run.settings.contracts))
     con.register("cells_frame", cells.to_arrow())
     con.execute("CREATE TEMP TABLE cells AS SELECT * FROM cells_frame")
     con.execute(merge.priced_statement())

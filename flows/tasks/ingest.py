@@ -23,6 +23,7 @@ from costops.flows.runtime.settings import Attribution, Settings, Source
 from costops.flows.sources import files
 from costops.flows.sources.files import Found, Prepared, Trouble
 from costops.flows.tasks.inputs import Counts, Inputs
+from costops.flows.tasks.pricing import contracts_frame
 from costops.transforms import ingest, merge, query
 from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.finding import excerpt, findings
@@ -344,7 +345,8 @@ class _Reader:
         done.touched |= days
 
     def _price(self, con: query.Connection) -> None:
-        cells = price_cells(query.frame(con, keys_sql("usage")), self.book)
+        cells = price_cells(query.frame(con, keys_sql("usage")), self.book,
+                            contracts=contracts_frame(self.settings.contracts))
         con.register("cells_frame", cells.to_arrow())
         con.execute("CREATE OR REPLACE TEMP TABLE cells AS SELECT * FROM cells_frame")
         con.unregister("cells_frame")

@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from costops.flows.tasks.pricing import contracts_frame, lake_book, working_book
 from costops.flows.tasks.run import Run
 from costops.transforms import merge, query
 from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.errors import Usage
-from costops.transforms.prices.book import book
 from costops.transforms.tables import CORE_CHARGE, CORE_USAGE
 
 _CHANGE = """SELECT provider, model_id, sum(old) AS old_usd, sum(new) AS new_usd, sum(new) - sum(old) AS difference_usd,
@@ -25,22 +25,25 @@ def reprice(run: Run, *, reference: str | None, dry_run: bool) -> tuple[pl.DataF
     `reference` is an ISO time: the prices known then. Rows keep their bytes where nothing differs.
     """
     known_at = _known_at(reference)
+    prices = lake_book(run.lake, run.settings) if dry_run else working_book(run)
     totals, days = [], set()
     for part in run.lake.partitions(CORE_CHARGE):
         day = date.fromisoformat(part["day"])
         if run.window and day not in run.window or not run.selected(part["source"]):
             continue
-        totals.append(_partition(run, part, known_at, dry_run=dry_run))
+        totals.append(_partition(run, part, prices, known_at, dry_run=dry_run))
         days.add(day)
     return _summed(totals), days
 
 
-def _partition(run: Run, part: dict[str, str], known_at: datetime | None, *, dry_run: bool) -> pl.DataFrame:
+def _partition(run: Run, part: dict[str, str], book: pl.DataFrame,
+               known_at: datetime | None, *, dry_run: bool) -> pl.DataFrame:
     con = query.connect(scratch=run.lake.scratch)
     con.execute(f"CREATE TEMP TABLE was AS SELECT * FROM {run.lake.relation(CORE_CHARGE, [part])}")
     names = ", ".join(CORE_USAGE.columns)
     con.execute(f"CREATE TEMP VIEW usage AS SELECT {names} FROM was")
-    cells = price_cells(query.frame(con, keys_sql("usage")), book(), known_at=known_at)
+    cells = price_cells(query.frame(con, keys_sql("usage")), book, known_at=known_at,
+                        contracts=contracts_frame(run.settings.contracts))
     con.register("cells_frame", cells.to_arrow())
     con.execute("CREATE TEMP TABLE cells AS SELECT * FROM cells_frame")
     con.execute(merge.priced_statement())

@@ -11,18 +11,19 @@ from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
 from costops.flows.tasks.ingest import Ingested, ingest_source
 from costops.flows.tasks.outlook import budget, detect, forecast
+from costops.flows.tasks.pricing import working_book
+from costops.flows.tasks.publish import publish
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.spend import aggregate
 from costops.flows.tasks.step import step
 from costops.transforms.errors import Unreachable
-from costops.transforms.prices.book import book
-from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, CORE_PRICE, OUT_SPEND_DAILY, OUT_SPEND_HOURLY
+from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY
 
 
 @step()
 def ingest(run: Run) -> None:
     """Request logs of every source, a primary one before those that it stands over."""
-    prices = book()
+    prices = working_book(run)
     for source in run.settings.by_primacy():
         if not source.feeds_requests or not run.selected(source.name) or source.uri is None:
             continue
@@ -62,9 +63,8 @@ def _take_bills(run: Run, prices: pl.DataFrame) -> None:
 
 @step()
 def price(run: Run) -> None:
-    """The price book as a dataset."""
-    if run.lake.write(CORE_PRICE, book()):
-        run.partition("price", CORE_PRICE, {})
+    """The price book, brought up to date."""
+    working_book(run)
 
 
 @step()
@@ -116,4 +116,5 @@ def _unpriced_gate(run: Run) -> None:
                           f"{counts[0] or 0} of {counts[1] or 0} requests"))
 
 
-STEPS = {"ingest": ingest, "price": price, "spend": spend, "detect": detect, "forecast": forecast, "budget": budget}
+STEPS = {"ingest": ingest, "price": price, "spend": spend, "detect": detect, "forecast": forecast, "budget": budget,
+         "publish": publish}

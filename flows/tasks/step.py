@@ -15,12 +15,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
-from costops.transforms.errors import Unreachable
+from costops.flows.runtime.logs import LOGGER
+from costops.transforms.errors import Conflict, Unreachable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _DELAYS = (1, 4, 16)
+_CONFLICTS = 3
 
 
 def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -38,7 +40,16 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return made(*args, **kwargs) if FlowRunContext.get() else direct(*args, **kwargs)
+            chosen = made if FlowRunContext.get() else direct
+            for _ in range(_CONFLICTS):
+                try:
+                    return chosen(*args, **kwargs)
+                except Conflict as error:           # another writer was first: again, on what stands there now
+                    LOGGER.warning("%s: %s", function.__name__, error)
+                    for lake in (getattr(one, "lake", None) for one in args):
+                        if lake is not None:
+                            lake.forget()
+            return chosen(*args, **kwargs)
 
         return call
 

@@ -1,0 +1,255 @@
+"""A store in a bucket (S3, GCS, Azure), through obstore: every replacement is a compare-and-swap.
+
+Each object that is read is remembered by its version. A put replaces that version and no other (`If-Match`), or
+creates where there was none (`If-None-Match`); who comes second gets `Conflict`. A put whose answer was lost is
+recognised by reading back: the same bytes stand there, so it is our own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from costops.flows.runtime.faults import fault
+from costops.flows.runtime.objects import Listed
+from costops.transforms.errors import Conflict, CostopsError, Refused, Unreachable
+
+_CHUNK = 1 << 20
+_STATUS = re.compile(r"\b([45]\d\d) [A-Z]")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+Version = dict[str, str | None]
+"""What tells one state of an object from another: `e_tag`, and `version` where the store has one."""
+
+_ABSENT: Version = {}
+
+
+class Bucket:
+    """A store in a bucket; credentials and endpoint come from the standard chain."""
+
+    def __init__(self, uri: str) -> None:
+        import obstore
+        from obstore.store import from_url
+
+        self.uri = uri.rstrip("/")
+        self._api: Any = obstore
+        self._store: Any = from_url(
+            self.uri, **_options(uri),
+            retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=90)})
+        self._fenced = False
+        self._seen: dict[str, Version] = {}
+        self._copies: dict[str, Path] = {}
+        self.before_put: Callable[[], None] | None = None
+        """Called before every change: the lease refuses here when it is lost."""
+
+    # -- what was read -----------------------------------------------------------------------------------------
+
+    def fence(self) -> None:
+        """From now on remember what is read, and refuse to replace anything else."""
+        self._fenced = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again on the bucket as it is now."""
+        self._seen.clear()
+        for path in self._copies.values():
+            path.unlink(missing_ok=True)
+        self._copies.clear()
+
+    def _saw(self, key: str, version: Version) -> None:
+        if not self._fenced:
+            return
+        if self._seen.setdefault(key, version) != version:
+            raise self._conflict(key)
+
+    def _conflict(self, key: str) -> Conflict:
+        return Conflict(f"{self.uri}/{key}: another run replaced it in the meantime; run again.")
+
+    # -- the store ---------------------------------------------------------------------------------------------
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        """Every object below the prefix, all pages."""
+        try:
+            found = [item for page in self._api.list(self._store, prefix=prefix or None) for item in page]
+        except Exception as error:
+            raise self._failed("list", prefix, error) from error
+        for item in sorted(found, key=lambda one: str(one["path"])):
+            yield Listed(item["path"], item["size"], str(item["e_tag"] or item["last_modified"]))
+
+    def read(self, key: str) -> bytes | None:
+        """GET."""
+        body, version = self.peek(key)
+        self._saw(key, version)
+        return body
+
+    def peek(self, key: str) -> tuple[bytes | None, Version]:
+        """GET with the version, which is not remembered."""
+        try:
+            answer = self._api.get(self._store, key)
+            return bytes(answer.bytes()), _version(answer.meta)
+        except FileNotFoundError:
+            return None, _ABSENT
+        except Exception as error:
+            raise self._failed("read", key, error) from error
+
+    def fetch(self, key: str, scratch: Path) -> Path | None:
+        """GET into a file below `scratch`, in pieces; what this run read before is not asked for again."""
+        if self._fenced and key in self._copies:
+            return self._copies[key]
+        target = scratch / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.tmp")
+        try:
+            answer = self._api.get(self._store, key)
+            with part.open("wb") as handle:
+                for piece in answer.stream(min_chunk_size=_CHUNK):
+                    handle.write(piece)
+            version = _version(answer.meta)
+            if part.stat().st_size != answer.meta["size"]:
+                raise Unreachable(f"{self.uri}/{key}: the answer ended early; run again.")
+        except FileNotFoundError:
+            self._saw(key, _ABSENT)
+            return None
+        except CostopsError:
+            raise
+        except Exception as error:
+            raise self._failed("read", key, error) from error
+        self._saw(key, version)
+        part.replace(target)
+        if self._fenced:
+            self._copies[key] = target
+        return target
+
+    def put(self, key: str, data: bytes | Path) -> bool:
+        """One PUT on the version that was read, or on the one that stands there; the same bytes are left alone."""
+        body = data.read_bytes() if isinstance(data, Path) else data
+        base = self._seen.get(key) if self._fenced else None
+        if base is None:
+            base = self._head(key)
+        if base and self._holds(key, base, body):
+            return False
+        if self.before_put is not None:
+            self.before_put()
+        fault("before_commit")
+        made = self.swap(key, body, base)
+        fault("after_commit")
+        self._moved(key, made)
+        return True
+
+    def swap(self, key: str, body: bytes, base: Version) -> Version:
+        """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            made = self._api.put(self._store, key, body, mode=dict(base) or "create", use_multipart=False)
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+            return self._own(key, body, error)
+        except Exception as error:
+            failed = self._failed("write", key, error)
+            if isinstance(failed, Refused):
+                raise failed from error
+            return self._own(key, body, error)
+        return {"e_tag": made["e_tag"], "version": made["version"]}
+
+    def _own(self, key: str, body: bytes, error: Exception) -> Version:
+        """The version of our own put whose answer did not arrive; else what went wrong.
+
+        Nothing is deleted or written again here: the state of such a put is unknown until it is read.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        found, version = self.peek(key)
+        if found == body:
+            return version
+        if isinstance(error, (AlreadyExistsError, PreconditionError, FileNotFoundError)):
+            raise self._conflict(key) from error
+        raise self._failed("write", key, error) from error
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Conditional PUT (If-None-Match)."""
+        try:
+            self._moved(key, self.swap(key, data, _ABSENT))
+        except Conflict:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """DELETE of the version that was read."""
+        base = self._seen.get(key) if self._fenced else None
+        if base is not None:
+            if base != self._head(key):
+                raise self._conflict(key)
+            if not base:
+                return
+        if self.before_put is not None:
+            self.before_put()
+        fault("before_delete")
+        try:
+            self._api.delete(self._store, key)
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._failed("delete", key, error) from error
+        self._moved(key, _ABSENT)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _moved(self, key: str, version: Version) -> None:
+        """What this run wrote itself is what it knows from now on."""
+        if self._fenced:
+            self._seen[key] = version
+        if copy := self._copies.pop(key, None):
+            copy.unlink(missing_ok=True)
+
+    def _holds(self, key: str, base: Version, body: bytes) -> bool:
+        """True where the version has these bytes. The tag is their MD5, save in encrypted or composed objects."""
+        tag = (base["e_tag"] or "").strip('"')
+        if tag == hashlib.md5(body, usedforsecurity=False).hexdigest():
+            return True
+        if _MD5.fullmatch(tag):
+            return False
+        found, version = self.peek(key)
+        return version == base and found == body
+
+    def _head(self, key: str) -> Version:
+        try:
+            return _version(self._api.head(self._store, key))
+        except FileNotFoundError:
+            return _ABSENT
+        except Exception as error:
+            raise self._failed("look at", key, error) from error
+
+    def _failed(self, action: str, key: str, error: Exception) -> CostopsError:
+        """One sentence with action, place and cause. The library's own text may hold a signed address: left out."""
+        kind = type(error).__name__.removesuffix("Error")
+        status = _STATUS.search(str(error))
+        if isinstance(error, OSError) and error.strerror and kind not in ("Generic", "PermissionDenied"):
+            return Refused(f"{self.uri}/{key}: no local space or right for a copy ({error.strerror}).")
+        cause = {"PermissionDenied": "permission denied", "Unauthenticated": "credentials refused",
+                 "Generic": f"answered {status[1]}" if status else "no answer"}.get(kind, kind)
+        return Unreachable(f"{self.uri}/{key}: cannot {action} ({cause}); check credentials, rights and network, "
+                           "then run again.")
+
+
+def _version(meta: Any) -> Version:
+    return {"e_tag": meta["e_tag"], "version": meta["version"]}
+
+
+def _options(uri: str) -> dict[str, Any]:
+    client: dict[str, Any] = {"connect_timeout": "5s", "timeout": os.environ.get("COSTOPS_STORE_TIMEOUT", "60s")}
+    options: dict[str, Any] = {"client_options": client}
+    if urlsplit(uri).scheme != "s3":
+        return options
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        if endpoint.startswith("http://"):
+            client["allow_http"] = True
+    options["region"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    return options

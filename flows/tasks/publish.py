@@ -1,0 +1,111 @@
+"""Publish: the night's report and tables to every target, `latest/` last."""
+
+from __future__ import annotations
+
+from datetime import date
+from importlib.metadata import version
+from io import BytesIO
+
+import polars as pl
+
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.objects import open_store
+from costops.flows.tasks.completeness import completeness
+from costops.flows.tasks.run import Run
+from costops.flows.tasks.step import step
+from costops.transforms.reports.export import csv_bytes
+from costops.transforms.reports.nightly import GateState, NightlyData, nightly_json, nightly_report
+from costops.transforms.tables import (
+    CORE_FINDING,
+    CORE_INPUT,
+    CORE_PRICE,
+    OUT_ANOMALY,
+    OUT_BUDGET,
+    OUT_FORECAST,
+    OUT_SPEND_DAILY,
+    TABLE,
+    Table,
+)
+
+TABLES_OUT = ("out_spend_daily", "out_reconciliation", "out_forecast", "out_anomaly", "out_budget")
+REPORT_DAYS = 120
+
+
+@step(network=True)
+def publish(run: Run) -> None:
+    """Write `nightly/<day>/` to every target, then `latest/`; files that are as they were keep their time."""
+    daily = run.lake.read(OUT_SPEND_DAILY, run.lake.partitions(OUT_SPEND_DAILY)[-5:])
+    if daily.is_empty():
+        return
+    data = _data(run, daily)
+    made = {"report.html": nightly_report(data).encode(), "report.json": nightly_json(data)}
+    for name in TABLES_OUT:
+        if name in TABLE and not (rows := _tonight(run.lake, TABLE[name], run.now.date())).is_empty():
+            made[f"{name}.parquet"], made[f"{name}.csv"] = _parquet(rows), csv_bytes(rows)
+    day = str(run.now.date())
+    for target in run.settings.workspace.publish:
+        store = open_store(target, base=run.settings.home)
+        for folder in (f"nightly/{day}", "latest"):
+            for name in sorted(made):
+                if store.put(f"{folder}/{name}", made[name]):
+                    run.wrote = True
+        run.notes.setdefault("report", f"{store.uri}/nightly/{day}/report.html")
+
+
+def _data(run: Run, daily: pl.DataFrame) -> NightlyData:
+    """What the report is made from. It carries no time of day, so that the same figures give the same bytes."""
+    lake, today = run.lake, {"day": str(run.now.date())}
+    last: date = daily["day"].max()  # type: ignore[assignment]
+    return NightlyData(
+        day=last, generated_at=run.now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None),
+        spend_daily=daily.filter((pl.lit(last) - pl.col("day")).dt.total_days() < REPORT_DAYS),
+        inputs=lake.read(CORE_INPUT), findings=lake.read(CORE_FINDING),
+        gates=tuple(GateState(gate.name, gate.value, gate.limit, gate.failed, gate.detail) for gate in run.gates),
+        program_version=version("llm-costops"), price_book=_book_facts(lake),
+        price_sources=run.notes.get("price_sources"),
+        forecast=_some(lake, OUT_FORECAST, today), anomalies=_some(lake, OUT_ANOMALY, today),
+        budgets=_budgets(lake, today), completeness=completeness(lake, last),
+        reconciliation=_reconciliation(lake),
+    )
+
+
+def _some(lake: Lake, table: Table, part: dict[str, str]) -> pl.DataFrame | None:
+    rows = lake.read(table, [part])
+    return None if rows.is_empty() else rows
+
+
+def _budgets(lake: Lake, part: dict[str, str]) -> pl.DataFrame | None:
+    rows = _some(lake, OUT_BUDGET, part)
+    return None if rows is None else rows.select(
+        pl.col("budget").alias("name"), pl.col("amount_usd").alias("budget_usd"), "spent_usd",
+        pl.col("expected_total").alias("expected_usd"), "chance_exceeded", "exhausted_on")
+
+
+def _reconciliation(lake: Lake) -> pl.DataFrame | None:
+    table = TABLE.get("out_reconciliation")
+    if table is None:
+        return None
+    rows = lake.read(table, lake.partitions(table)[-1:])
+    return None if rows.is_empty() else rows
+
+
+def _book_facts(lake: Lake) -> tuple[tuple[str, str], ...]:
+    book = lake.read(CORE_PRICE)
+    if book.is_empty():
+        return ()
+    newest = book["recorded_at"].max()
+    return (("Prices", f"{book.height:,}"), ("Models", f"{book.select('provider', 'model_id').n_unique():,}"),
+            ("Feeds", ", ".join(sorted(book["price_source"].unique())[:6])), ("Recorded", f"{newest:%Y-%m-%d}"))
+
+
+def _tonight(lake: Lake, table: Table, day: date) -> pl.DataFrame:
+    """The table's rows of tonight, or of its last months."""
+    if table.partition == ("day",):
+        return lake.read(table, [{"day": str(day)}])
+    return lake.read(table, lake.partitions(table)[-3:])
+
+
+def _parquet(rows: pl.DataFrame) -> bytes:
+    body = BytesIO()
+    rows.write_parquet(body, compression="zstd")
+    return body.getvalue()
