@@ -33,6 +33,8 @@ def check(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
 
 def conform(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """`frame` with absent columns added as nulls and each column cast to the table's type."""
+    if frame.is_empty():
+        return pl.DataFrame(schema=table.schema)    # literals alone would make one row of nulls
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in table.schema.items()

@@ -13,20 +13,44 @@ import polars as pl
 from costops.transforms.tables import CORE_FINDING
 
 MEND: dict[str, str] = {
+    # records of request logs and usage feeds
     "malformed_record": "compare the line with the source's format; deliver it again whole, or mend the exporter",
+    "malformed_line": "the line is no JSON object; export it again",
     "impossible_count": "ask the source for the true count; the record is not in any total",
     "missing_field": "the record cannot be placed without it; check the source's `kind` and its column mapping",
     "unknown_unit": "the record is kept and priced without this unit; upgrade, or report the new field",
+    "impossible_time": "the record's time lies before 1970; check the clock and the unit of what wrote it",
+    "future_record": "the record's time lies in the future; check the clock of what wrote it",
+    "amount_overflow": "the cost does not fit; the count or the price is wrong",
+    "unpriced": "add a price under data/reference or in the configuration; the amount is bounded, not zero",
+    "missing_day": "no record of a day between two days that have some; check the export of that day",
+    # files as delivered
     "cut_archive": "deliver the archive again whole; what was read of it is counted once",
     "archive_bomb": "unpack it by hand and check where it comes from; nothing of it was read",
     "line_too_long": "the line is not a usage record; check what wrote it",
     "wrong_kind": "the file holds no record of this kind; check the source's `kind` and `uri`",
     "empty_source": "no input was found; check the source's `uri`, or that the export runs",
-    "unpriced": "add a price under data/reference or in the configuration; the amount is bounded, not zero",
-    "amount_overflow": "the cost does not fit; the count or the price is wrong",
-    "future_record": "the record's time lies in the future; check the clock of what wrote it",
     "unreadable_file": "mend the file or the rights, then run again",
-    "missing_day": "no record of a day between two days that have some; check the export of that day",
+    "damaged_file": "fetch or export the file again; the last complete snapshot stays in force",
+    # bills and invoices
+    "bad_row": "the row has another number of cells than the header: quote text with commas or line breaks",
+    "missing_amount": "ask the provider for the line again; it has no cost",
+    "bad_amount": "write the amount as a plain number with a point; export again without formatting",
+    "amount_rounded": "more than 18 decimals, a float's tail: rounded, the difference is under `actual`",
+    "missing_time": "the line tells no billing period and no time of use",
+    "bad_time": "the time is in no form that is known; the row is kept at the start of its period",
+    "missing_currency": "set `currency` for the source; until then the rows are in XXX and added to nothing",
+    "unknown_value": "kept as it is; FOCUS does not know the word",
+    "damaged_manifest": "export again; nothing was taken from it",
+    "incomplete_delivery": "wait for the export or fetch it again; the last complete snapshot stays in force",
+    "not_in_manifest": "files that no manifest lists are not read; nothing to do unless they should count",
+    "other_dataset": "the export holds another dataset; set `dataset` for the source to choose it",
+    "snapshot_refused": "it is empty or smaller than the one in force: if it is right, raise `max_shrink`",
+    "snapshot_incomplete": "wait for the export or fetch it again",
+    "closed_period_changed": "book the correction rows in the open period, or reopen the period",
+    "restated_bucket": "two pages tell the same bucket differently; the later page counts",
+    "invoice_lines_differ": "the lines do not add up to the invoice's total; compare with the document",
+    "invoice_without_lines": "enter its lines, so that tax and credits can be told from usage",
 }
 """Reason code -> what to do about it; `docs/reference/findings.md` is made from this."""
 

@@ -105,6 +105,7 @@ SELECT _n, _file, _odd, CASE WHEN _odd THEN _raw END AS _raw,
         WHEN {_contradiction(set(columns))} THEN 'impossible_count'
         WHEN record_id IS NULL OR record_id = '' THEN 'missing_field:record_id'
         WHEN used_at IS NULL THEN 'missing_field:used_at'
+        WHEN used_at < TIMESTAMP '1970-01-01' THEN 'impossible_time:used_at'
         {"WHEN model_id IS NULL OR model_id = '' THEN 'missing_field:model_id'" if "model_id" in columns else ""}
         {"WHEN provider IS NULL THEN 'missing_field:provider'" if "provider" in columns else ""}
         ELSE 'ok' END AS _verdict,

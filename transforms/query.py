@@ -19,10 +19,11 @@ MACROS = (
     # an instant in UTC. A trailing Z needs no time zone arithmetic; text without a zone is UTC
     """CREATE OR REPLACE MACRO utc(x) AS CASE WHEN suffix(x, 'Z') THEN try_cast(x AS TIMESTAMP)
        ELSE try_cast(try_cast(x AS TIMESTAMPTZ) AS TIMESTAMP) END""",
-    # seconds since 1970, whole or with a fraction
+    # seconds since 1970, whole or with a fraction; NULL beyond the year 9999, as where milliseconds are written
     """CREATE OR REPLACE MACRO epoch(x) AS CASE WHEN contains(x, '.') OR contains(x, 'e')
-       THEN make_timestamp(cast(try_cast(x AS DECIMAL(20,6)) * 1000000 AS BIGINT))
-       ELSE make_timestamp(try_cast(x AS BIGINT) * 1000000) END""",
+       THEN make_timestamp(try_cast(try_cast(x AS DECIMAL(20,6)) * 1000000 AS BIGINT))
+       WHEN try_cast(x AS BIGINT) BETWEEN -62135596800 AND 253402300799
+       THEN make_timestamp(try_cast(x AS BIGINT) * 1000000) END""",
     # nanoseconds since 1970 as text, as OpenTelemetry writes them
     "CREATE OR REPLACE MACRO nanos(x) AS make_timestamp(try_cast(x AS BIGINT) // 1000)",
     # an exact amount of dollars, at most 12 digits after the point; NULL where it is no number
