@@ -23,6 +23,7 @@ TAIL_SHARE = 0.0093  # of days between 2.6 and 4.6 sigmas when the noise is Gaus
 TAIL_SLOPE, TAIL_CAP = 0.18, 1.10  # how far heavy tails raise the bar
 STEP_MARK = 3  # days of a level shift that are flagged: one alarm, not one a day for ever
 NEAR_STEP = 7
+LARGEST = float(np.finfo(np.float64).max) / 4
 CHUNK = 2_000  # series at once; bounds the memory
 
 
@@ -74,7 +75,8 @@ def flag(values: Array, parts: Parts, *, rules: Rules, sparse: Mask, scale: Arra
     z = np.where(np.isfinite(parts.z), parts.z, 0.0)
     bar = thresholds(parts.z, rules.sigmas)
     gap = np.exp(parts.logs) - np.exp(parts.expected)
-    effect = np.where(np.isfinite(gap), np.abs(gap), 0.0) * scale[:, None]
+    with np.errstate(over="ignore"):
+        effect = np.where(np.isfinite(gap), np.abs(gap), 0.0) * scale[:, None]
     share = np.expm1(np.abs(np.where(np.isfinite(parts.z), parts.logs - parts.expected, 0.0)))
     aged = np.cumsum(np.isfinite(values), axis=1).max(axis=1) >= rules.least_days
     big = (np.abs(z) > bar[:, None]) & (share > rules.least_share) & (effect >= rules.least_effect) & aged[:, None]
@@ -146,7 +148,9 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
     floor = parts.floor[:, None]
 
     def unit(logs: Array) -> Array:
-        return np.asarray(np.maximum(np.exp(np.minimum(logs, 80.0)) - floor, 0.0) * scale[:, None])
+        with np.errstate(over="ignore"):
+            money = np.maximum(np.exp(np.minimum(logs, 80.0)) - floor, 0.0) * scale[:, None]
+        return np.asarray(np.minimum(money, LARGEST))
 
     expected = np.where(np.isfinite(parts.expected), unit(parts.expected), values * scale[:, None])
     lower = np.where(np.isfinite(parts.expected), unit(parts.expected - width), 0.0)
@@ -155,7 +159,7 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
     gap = inside & ~seen & ~sparse[:, None]
     kind = np.where(gap, np.where(values == 0, 0, 4), flags.kind).astype(np.int8)
     kind = np.where(inside & ~seen & (kind != 4), 0, kind).astype(np.int8)
-    observed = np.where(seen, values * scale[:, None], np.nan)
+    observed = np.where(seen[inside], np.concatenate([s.y for s in series]), np.nan)
     sizes = inside.sum(axis=1)
     names = [s.unique_id for s in series]
     firsts = np.array([(s.first - date(1970, 1, 1)).days for s in series])
@@ -166,7 +170,7 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
         {
             "unique_id": pl.Series(names).gather(np.repeat(np.arange(len(names)), sizes)),
             "ds": pl.Series(day.astype(np.int32)).cast(pl.Date),
-            "y": pl.Series(observed[inside]).fill_nan(None),
+            "y": pl.Series(observed).fill_nan(None),
             "expected": expected[inside],
             "lower": lower[inside],
             "upper": np.maximum(upper, expected)[inside],

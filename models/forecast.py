@@ -79,7 +79,7 @@ def _teachers(known: Sequence[Series], settings: Settings, horizon: int) -> tupl
     """Return what the boosted model learns from; small panels get synthetic company and fewer rows."""
     usable = [s for s in known if s.y.size and not (s.y < 0).any()]
     usable = [usable[i] for i in _spread(len(usable), MOST_TAUGHT)]
-    if len(usable) >= ENOUGH:
+    if len(usable) >= ENOUGH or not usable:
         return usable, settings
     company = synthetic.many(ENOUGH - len(usable), days=max(400, min(2 * horizon + 200, 600)), seed=settings.seed)
     rows = settings.rows if len(usable) >= 20 else settings.rows // 4

@@ -142,12 +142,14 @@ def fill(y: Array) -> Array:
 
 def _series(days: pl.DataFrame, end: date | None) -> list[Daily]:
     """Return the gap-free series of sorted daily rows; `end` lengthens each to that day with silence."""
+    if days.height == 0:
+        return []
     ids = days["unique_id"]
     starts = np.flatnonzero(np.concatenate([[True], (ids.to_numpy()[1:] != ids.to_numpy()[:-1])]))
     stops = np.append(starts[1:], ids.len())
     day_numbers = days["day"].cast(pl.Int32).to_numpy()
     values = days["y"].to_numpy()
-    names = ids.gather(starts).to_list() if len(starts) else []
+    names = ids.gather(starts).to_list()
     epoch = date(1970, 1, 1)
     last_day = (end - epoch).days if end is not None else None
     out: list[Daily] = []

@@ -53,6 +53,8 @@ def to_logs(values: Array) -> tuple[Array, Array]:
 
 def row_median(x: Array) -> Array:
     """Return the median of the known values of each row (last axis); NaN for a row without any."""
+    if x.shape[-1] == 0:
+        return np.full(x.shape[:-1], np.nan)
     ordered = np.sort(x, axis=-1)  # NaN goes last
     count = np.isfinite(x).sum(axis=-1)
     low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[..., None], axis=-1)[..., 0]
