@@ -56,7 +56,7 @@ class Options:
     currency: str | None = None
     dataset: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    batch_bytes: int = 8 << 20
+    batch_bytes: int = 4 << 20
 
 
 @dataclass(frozen=True)

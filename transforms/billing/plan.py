@@ -16,7 +16,6 @@ from costops.transforms.billing.text import Damaged, document, instant
 _PERIOD = re.compile(r"billing_period=(\d{4}-\d{2})", re.IGNORECASE)
 _DATED = re.compile(r"/(\d{8})-(\d{8})/")
 _RUN = re.compile(r"/(\d{4}-?\d{2}-?\d{2}T\d{2}[:-]?\d{2}[:-]?\d{2}(?:\.\d+)?Z?)[-/]")
-_DATA = (".csv", ".csv.gz", ".csv.zst", ".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".zip", ".txt")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def plan_by_manifest(inputs: Sequence[Input], options: Options) -> tuple[list[De
     there, or that has another size, makes an incomplete delivery.
     """
     manifests = [item for item in inputs if item.uri.lower().endswith("manifest.json")]
-    files = [item for item in inputs if item not in manifests and item.uri.lower().endswith(_DATA)]
+    files = [item for item in inputs if item not in manifests]
     if not manifests:
         return by_time(files), findings([], source=options.source)
     found: list[Finding] = []

@@ -97,7 +97,7 @@ def header_of(path: Path) -> tuple[tuple[str, ...], str, str]:
 
 
 def sheet_batches(path: Path, sheet: Sheet, *, rename: Callable[[str], str | None] = str,
-                  batch_bytes: int = 8 << 20) -> Iterator[pl.DataFrame]:
+                  batch_bytes: int = 4 << 20) -> Iterator[pl.DataFrame]:
     """A CSV file with header, or a Parquet file, in batches of text columns with `_line` from 1.
 
     Rows with too few or too many cells go to `sheet.bad`. `rename` gives our name of a column, None to leave it out.
