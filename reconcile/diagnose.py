@@ -1,0 +1,144 @@
+"""Hypotheses about why an amount differs: one factor over a bill, implied quantities, another price of the model.
+
+Here numbers are floats, because hypotheses are compared with a bill and never booked. The amounts of the causes that
+follow are exact decimals and made in `explain`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+SKU = ("scope", "account", "model_id", "unit", "tier", "region")
+"""What has one price at a time."""
+
+MOST_DIGITS = 9
+_ALMOST = 1e-9
+_NO_DAY = pl.lit("1970-01-01").str.to_date()
+
+
+def shortest(ratio: pl.Expr, slack: pl.Expr) -> pl.Expr:
+    """The number with the fewest digits within `slack` of `ratio`: what a person would have meant."""
+    told = ratio
+    for digits in range(MOST_DIGITS, -1, -1):
+        rounded = ratio.round(digits)
+        told = pl.when((rounded - ratio).abs() <= slack).then(rounded).otherwise(told)
+    return told
+
+
+def significant(value: pl.Expr, digits: int) -> pl.Expr:
+    """True where a number has at most so many significant digits."""
+    scale = pl.lit(10.0).pow(pl.lit(digits - 1) - value.abs().log10().floor())
+    scaled = value * scale
+    return ((scaled - scaled.round(0)).abs() <= scaled.abs() * 1e-7).fill_null(value=False)
+
+
+def factors(lines: pl.DataFrame) -> pl.DataFrame:
+    """The one factor by which a whole bill differs from list, per scope and day: `scope`, `day`, `factor`.
+
+    `lines` needs `list_n` (billed list), `expected_n` (list cost of the billed quantity), `slack_n` and `alts`
+    (ratios that other prices of the model would give). A factor is one only if it holds on more than half of the
+    lines of a day and for two models, or for everything that a scope with one model has.
+    """
+    told = lines.filter((pl.col("expected_n") > 0) & (pl.col("list_n") > 0)).with_columns(
+        _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("list_n") / pl.col("expected_n"),
+        _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
+    if not told.height:
+        return _NO_FACTORS
+    odd = told.filter(((pl.col("_r") - 1).abs() > pl.col("_slack")) & (pl.col("_slack") < 1e-3)).with_columns(
+        _k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
+    ranked = odd.group_by("scope", "_k").agg(models=pl.col("model_id").n_unique(), lines=pl.len()).sort(
+        "models", "lines", "_k", descending=True).group_by("scope", maintain_order=True).head(6)
+    if not ranked.height:
+        return _NO_FACTORS
+    tried = told.join(ranked.select("scope", "_k"), on="scope")
+    fits = ((pl.col("list_n") - pl.col("_k") * pl.col("expected_n")).abs()
+            <= pl.col("slack_n") + pl.col("expected_n") * _ALMOST)
+    # a line that also has another fault fits where the factor leads to another price of its model
+    near = (pl.col("_r") / pl.col("_k"))
+    other = pl.col("alts").list.eval((pl.element()).round(7)).list.contains(near.round(7)).fill_null(value=False)
+    by_day = tried.with_columns(_fits=fits, _any=fits | other).group_by("scope", "_k", "_day").agg(
+        share=pl.col("_any").mean(), n=pl.len(), hits=pl.col("_fits").sum(),
+        models=pl.col("model_id").filter("_fits").unique(), units=pl.col("unit").filter("_fits").unique(),
+        whole=pl.col("_any").all(), at_list=((pl.col("_r") - 1).abs() <= pl.col("_slack")).sum())
+    days = by_day.filter((pl.col("share") > 0.5) & (pl.col("hits") > 0))
+    there = told.group_by("scope").agg(_models=pl.col("model_id").n_unique())
+    sums = days.group_by("scope", "_k").agg(
+        models=pl.col("models").list.explode().n_unique(), units=pl.col("units").list.explode().n_unique(),
+        whole=pl.col("whole").all(), hits=pl.col("hits").sum()).join(there, on="scope")
+    good = sums.filter((pl.col("models") >= 2) | (
+        (pl.col("_models") == 1) & (pl.col("units") >= 2) & pl.col("whole") & (pl.col("_k") < 1)))
+    best = days.join(good.select("scope", "_k"), on=["scope", "_k"]).sort(
+        "scope", "_day", "share", "hits", "_k", descending=[False, False, True, True, False]).unique(
+        ["scope", "_day"], keep="first", maintain_order=True)
+    return best.select("scope", day=pl.when(pl.col("_day") == _NO_DAY).then(None).otherwise(pl.col("_day")),
+                       factor=pl.col("_k"))
+
+
+_NO_FACTORS = pl.DataFrame(schema={"scope": pl.String(), "day": pl.Date(), "factor": pl.Float64()})
+
+
+def steady(lines: pl.DataFrame) -> pl.DataFrame:
+    """Per line the ratio that it shares with others of its SKU: `line_id`, `ratio`, `pattern`.
+
+    `pattern`: `whole` (most of the SKU's month), `step` (from a day on, or until one), `some` (two lines or more),
+    `single`. `lines` needs `asked_n` (list-equivalent of the bill), `expected_n` and `slack_n`.
+    """
+    told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill") & pl.col("in_logs")).with_columns(
+        _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("asked_n") / pl.col("expected_n"),
+        _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
+    told = told.with_columns(_off=(pl.col("_r") - 1).abs() > pl.col("_slack"),
+                             _k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
+    odd = told.filter("_off")
+    if not odd.height:
+        return pl.DataFrame(schema={"line_id": pl.UInt32(), "pattern": pl.String(), "alone": pl.Boolean(),
+                                    "ratio": pl.Float64()})
+    top = odd.group_by(*SKU, "_k").agg(n=pl.len(), weight=pl.col("expected_n").sum()).sort(
+        *SKU, "n", "weight", "_k", descending=[*[False] * len(SKU), True, True, False], nulls_last=True).group_by(
+        SKU, maintain_order=True).head(3)
+    tried = told.join(top.select(*SKU, "_k").rename({"_k": "_try"}), on=list(SKU), nulls_equal=True).with_columns(
+        _fits=(pl.col("asked_n") - pl.col("_try") * pl.col("expected_n")).abs()
+        <= pl.col("slack_n") + pl.col("expected_n") * _ALMOST)
+    seen = tried.group_by(*SKU, "_try").agg(
+        n=pl.len(), hits=pl.col("_fits").sum(), first=pl.col("_day").filter("_fits").min(),
+        last=pl.col("_day").filter("_fits").max(), start=pl.col("_day").min(), end=pl.col("_day").max(),
+        good=(~pl.col("_off")).sum(),
+        good_first=pl.col("_day").filter(~pl.col("_off")).min(), good_last=pl.col("_day").filter(~pl.col("_off")).max())
+    after = (pl.col("good_last") < pl.col("first")) & (pl.col("last") == pl.col("end"))
+    before = (pl.col("good_first") > pl.col("last")) & (pl.col("first") == pl.col("start"))
+    seen = seen.with_columns(pattern=pl.when((pl.col("good") > 0) & (after | before) & (pl.col("hits") >= 2))
+                             .then(pl.lit("step"))
+                             .when((pl.col("hits") >= 2) & (pl.col("hits") * 2 > pl.col("n"))).then(pl.lit("whole"))
+                             .when(pl.col("hits") >= 2).then(pl.lit("some")).otherwise(pl.lit("single")),
+                             alone=pl.col("n") == pl.col("hits"))
+    order = pl.col("pattern").replace_strict({"step": 0, "whole": 1, "some": 2, "single": 3}, return_dtype=pl.Int8)
+    met = tried.filter(pl.col("_fits") & pl.col("_off")).join(
+        seen.select(*SKU, "_try", "pattern", "hits", "alone"), on=[*SKU, "_try"], nulls_equal=True).with_columns(
+        _order=order).sort("line_id", "_order", "hits", "_try", descending=[False, False, True, False])
+    return met.unique("line_id", keep="first", maintain_order=True).select(
+        "line_id", "pattern", "alone", ratio="_try")
+
+
+def other_price(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Lines that are billed exactly at another price of their model: `line_id`, `cause`, `alt_*` as evidence.
+
+    `lines` needs `asked_n`, `bought_n` (billed quantity), `slack_n`. In the order of the contract: another tier or
+    context, another date, another region.
+    """
+    met = lines.filter(pl.col("bought_n") > 0).select(
+        "line_id", "provider", "model_id", "unit", "tier", "region", "day", "asked_n", "bought_n", "slack_n").join(
+        others, on=["provider", "model_id", "unit"])
+    met = met.filter((pl.col("asked_n") - pl.col("bought_n") * pl.col("alt_usd")).abs()
+                     <= pl.col("slack_n") + pl.col("asked_n").abs() * _ALMOST)
+    at = pl.col("day").cast(pl.Datetime("us")).dt.offset_by("12h")
+    own_tier = pl.col("alt_tier") == pl.col("tier").fill_null("standard")
+    own_place = (pl.col("alt_region") == pl.col("region").fill_null("global")) | (pl.col("alt_region") == "global")
+    in_force = at.is_null() | ((at >= pl.col("alt_from")) & (at < pl.col("alt_to")))
+    cause = (pl.when(~own_tier & in_force).then(pl.lit("tier"))
+             .when(own_tier & own_place & ~in_force).then(pl.lit("price_change"))
+             .when(own_tier & in_force & ~own_place).then(pl.lit("region"))
+             .when(own_tier & in_force & (pl.col("alt_low") > 0)).then(pl.lit("tier")))
+    order = pl.col("cause").replace_strict({"tier": 0, "price_change": 1, "region": 2}, return_dtype=pl.Int8)
+    return met.with_columns(cause=cause).drop_nulls("cause").with_columns(_order=order).sort(
+        "line_id", "_order", "alt_low", "alt_from", "alt_tier", "alt_region").unique(
+        "line_id", keep="first", maintain_order=True).select(
+        "line_id", "cause", "alt_tier", "alt_region", "alt_from", "alt_usd", "alt_price_id")
