@@ -53,6 +53,8 @@ def _human(value: Any, places: int) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.4g}"
+    if isinstance(value, datetime):
+        return "–" if value.year in (1, 9999) else f"{value:%Y-%m-%d %H:%M}"
     return str(_plain(value)).translate(_CONTROL)
 
 

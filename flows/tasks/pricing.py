@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 
 import polars as pl
 
@@ -49,6 +50,46 @@ def working_book(run: Run) -> pl.DataFrame:
     if not held.is_empty():
         LOGGER.warning("the price book has changed; `cost-ops reprice` shows what that means for days already priced")
     return made
+
+
+def take_feed(run: Run, held: pl.DataFrame, path: Path, *, force: bool) -> tuple[pl.DataFrame, list[str]]:
+    """The book after a feed's file: litellm's price map (.json) or prices in our own form (.yaml).
+
+    Also the reasons for which it should not be taken in; with any, and without `force`, nothing is written.
+    """
+    from costops.transforms.prices.compare import record, refusals
+
+    new = _with_feed(run.settings, path, run.now)
+    why = refusals(held, new)
+    if why and not force:
+        return held, why
+    made = record(held, new, run.now.replace(tzinfo=None))
+    for part in run.lake.write(CORE_PRICE, made):
+        run.partition("price", CORE_PRICE, part)
+    return made, why
+
+
+def _with_feed(settings: Settings, path: Path, now: datetime) -> pl.DataFrame:
+    import yaml
+
+    from costops.transforms.prices import reviewed
+    from costops.transforms.prices.book import aliases, build, shipped, with_overrides
+    from costops.transforms.prices.feeds import litellm
+    from costops.transforms.prices.models import catalogue
+
+    recorded = now.replace(tzinfo=None)
+    try:
+        body = path.read_bytes()
+        if path.suffix == ".json":
+            models = catalogue({(price.provider, price.model_id) for price in shipped()}, aliases())
+            told = list(litellm.read(body, version=f"file {path.name}"))
+            return build([*shipped(), *litellm.fill(told, models, shipped())], recorded_at=recorded)
+        return with_overrides(_shipped(settings, now), list(reviewed.read(yaml.safe_load(body))), recorded_at=recorded)
+    except OSError as error:
+        raise Usage(f"{path}: cannot be read ({error.strerror}).") from None
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise Usage(f"{path}: not a price feed ({type(error).__name__}: {str(error)[:160]}); expected litellm's "
+                    "price map as .json, or prices as in data/reference/prices as .yaml.") from None
 
 
 def lake_book(lake: Lake, settings: Settings) -> pl.DataFrame:
