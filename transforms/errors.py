@@ -28,3 +28,7 @@ class Refused(CostopsError):
     """The lake refuses: damaged, newer, locked, or held by another run."""
 
     exit_code = 4
+
+
+class Conflict(Refused):
+    """Another writer replaced what this one had read: do it again on the new base."""

@@ -1,0 +1,73 @@
+"""A moto S3 server in a process of its own, so that it outlives a killed pipeline; with rights checked on demand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from typing import Any
+
+from tests.flows.server import dies_with_parent, free_port
+
+BUCKET = "costops-lake"
+
+
+class S3:
+    """The server, and what a client's environment must hold."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": "root", "AWS_SECRET_ACCESS_KEY": "root-secret",
+                    "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def start(self) -> S3:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=dies_with_parent)
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{self.url}/moto-api/", timeout=2):
+                break
+            time.sleep(0.1)
+        self.client().create_bucket(Bucket=BUCKET)
+        return self
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(5)
+
+    def client(self, service: str = "s3", key: str = "root", secret: str = "root-secret") -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}) if service == "s3" else None
+        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=key,
+                            aws_secret_access_key=secret, config=config)
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Key below the prefix -> bytes."""
+        client = self.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix.rstrip("/") + "/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {key.removeprefix(prefix).lstrip("/"): client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+                for key in keys}
+
+    def with_policy(self, name: str, *documents: dict[str, Any]) -> tuple[str, str]:
+        """A user with exactly these policies, and its key; call `check_rights` afterwards."""
+        import json
+
+        iam = self.client("iam")
+        iam.create_user(UserName=name)
+        for number, document in enumerate(documents):
+            iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=json.dumps(document))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def check_rights(self, *, on: bool = True) -> None:
+        """From now on refuse what no policy allows."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset-auth", data=b"0" if on else b"1000000000")
+        urllib.request.urlopen(request, timeout=5).close()
