@@ -60,7 +60,8 @@ COMMANDS: tuple[Command, ...] = (
              _o("--by", default="", metavar="NAME", help="who signs")), rows=True),
     Command("query", "data:query", "DuckDB SQL over the lake's views, or a rollup of the last hours or days.",
             'cost-ops query "SELECT team, sum(list_cost_usd) FROM out_spend_daily GROUP BY team"',
-            (_o("sql", nargs="?", metavar="SQL", help="one statement over the views"), _o("--range", dest="span", metavar="24h", help="a rollup: 24h, 30d"),
+            (_o("sql", nargs="?", metavar="SQL", help="one SELECT over the views"),
+             _o("--range", dest="span", metavar="24h", help="a rollup: 24h, 30d"),
              _o("--by", default="", metavar="KEYS", help="columns of the rollup, comma separated")), rows=True),
     Command("summary", "data:summary", "Spend by model, team or provider, with share, trend and what is unpriced.",
             "cost-ops summary --by-team",
@@ -76,7 +77,8 @@ COMMANDS: tuple[Command, ...] = (
              _o("--raw", action="store_true", help="do not defuse cells that a spreadsheet would run"))),
     Command("forecast", "series:forecast", "Forecasts of the lake's spend, or of any long file of daily series.",
             "cost-ops forecast --input daily.csv --output forecast.csv --horizon 30",
-            (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured")), rows=True),
+            (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured")),
+            rows=True),
     Command("anomalies", "series:anomalies", "Anomalies of the lake's spend, or of any long file of daily series.",
             "cost-ops anomalies --input daily.csv --output anomalies.csv", (_INPUT, _OUTPUT), rows=True),
     Command("prices", "prices:main", "The price book: list, show MODEL, check, diff A B, update.",
@@ -84,10 +86,12 @@ COMMANDS: tuple[Command, ...] = (
             (_o("action", choices=["list", "show", "check", "diff", "update"], help="what to do with the book"),
              _o("names", nargs="*", metavar="NAME", help="for show: a model; for diff: two books"),
              _o("--at", metavar="TIME", help="as charged at this time, ISO 8601"),
-             _o("--provider", metavar="NAME", help="only this provider"), _o("--from", dest="feed", metavar="FILE", help="a feed to take in"),
+             _o("--provider", metavar="NAME", help="only this provider"),
+             _o("--from", dest="feed", metavar="FILE", help="a feed to take in"),
              _o("--force", action="store_true", help="take in a feed that the checks refuse")), rows=True),
     Command("config", "workspace:config", "Check the configuration, or show it with secrets masked.",
-            "cost-ops config validate", (_o("action", choices=["validate", "show"], help="check it, or print it"),), rows=True),
+            "cost-ops config validate", (_o("action", choices=["validate", "show"], help="check it, or print it"),),
+            rows=True),
     Command("doctor", "workspace:doctor", "Look at configuration, lake, sources and environment; say what to mend.",
             "cost-ops doctor", (), rows=True),
     Command("lake", "lake:main", "Operate the lake: verify, compact, retain, erase a user.",
@@ -104,6 +108,7 @@ EXIT_CODES: tuple[tuple[int, str, str], ...] = (
     (2, "usage", "wrong arguments or configuration; nothing was written"),
     (3, "not reachable", "a source or store could not be reached after its retries; the rest was done"),
     (4, "the lake refuses", "damaged, written by a newer version, locked month, or held by another run"),
+    (70, "a fault of the program", "please report what it printed; it is safe to run again"),
     (130, "interrupted", "it is safe to run again"),
 )
 
@@ -146,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from costops.transforms.errors import CostopsError
 
     try:
-        return _call(args)
+        code = _call(args)
+        sys.stdout.flush()
     except CostopsError as error:
         _say(f"cost-ops: {error}")
         return error.exit_code
@@ -156,6 +162,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # noqa: BLE001  whatever it is, it must not look like a failed gate
+        import traceback
+
+        from costops.flows.runtime.logs import redact
+
+        print(redact(traceback.format_exc()), file=sys.stderr)
+        return 70
+    return code
 
 
 def _call(args: argparse.Namespace) -> int:

@@ -32,12 +32,13 @@ class Type(Enum):
     @property
     def polars(self) -> pl.DataType:
         """The Polars type."""
-        return self.value[0]
+        made: pl.DataType = self.value[0]
+        return made
 
     @property
     def duckdb(self) -> str:
         """The DuckDB type, as written in SQL."""
-        return self.value[1]
+        return str(self.value[1])
 
 
 @dataclass(frozen=True)

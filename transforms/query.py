@@ -10,6 +10,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from costops.transforms.errors import Usage
+
 Connection = duckdb.DuckDBPyConnection
 Error = duckdb.Error
 
@@ -52,6 +54,20 @@ def frame(connection: Connection, sql: str, params: Mapping[str, Any] | None = N
     made = pl.from_arrow(connection.sql(sql, params=dict(params or {})).to_arrow_table())
     assert isinstance(made, pl.DataFrame)  # noqa: S101  a table never becomes a series
     return made
+
+
+def ask(connection: Connection, sql: str) -> pl.DataFrame:
+    """The rows of a person's query: one SELECT, which changes nothing; anything else is refused with a sentence."""
+    try:
+        told = connection.extract_statements(sql)
+        if [one.type.name for one in told] != ["SELECT"]:
+            raise Usage("the query was refused: it must be one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE).")
+        return frame(connection, sql)
+    except Error as error:
+        raise Usage(f"the query was refused: {str(error).strip().splitlines()[0]}") from None
+    except pl.exceptions.PolarsError as error:
+        raise Usage(f"the query's result cannot be shown ({str(error).splitlines()[0]}): give each column a name of "
+                    "its own, and cast what is no plain value, for example CAST(x AS VARCHAR).") from None
 
 
 def run(connection: Connection, sql: str, params: Mapping[str, Any] | None = None) -> None:

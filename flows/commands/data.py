@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from datetime import timedelta
@@ -33,11 +34,7 @@ def query(args: argparse.Namespace) -> int:
         if args.span:
             emit(rollup(lake, args.span, args.by), args.format, title=f"Spend of the last {args.span}")
             return 0
-        con = views(lake)
-        try:
-            emit(duck.frame(con, args.sql), args.format)
-        except duck.Error as error:
-            raise Usage(f"the query was refused: {str(error).strip().splitlines()[0]}") from None
+        emit(duck.ask(views(lake), args.sql), args.format)
     return 0
 
 
@@ -84,6 +81,8 @@ def _keys(by: str) -> list[str]:
     for key in keys:
         if key not in (*SPEND_KEYS, "day"):
             raise Usage(f"--by {key!r} is no column of the rollup; known are {', '.join((*SPEND_KEYS, 'day'))}.")
+    if not keys or len(set(keys)) < len(keys):
+        raise Usage(f"--by {by!r}: name each column once, for example provider,model.")
     return keys
 
 
@@ -103,7 +102,10 @@ def _sums(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
 def summary(args: argparse.Namespace) -> int:
     """A table of spend."""
     settings = load(args.config)
-    spend_table(settings, _keys(args.by or "model_id")[0], args.format,
+    keys = _keys(args.by or "model_id")
+    if len(keys) > 1:
+        raise Usage("summary shows one key; `cost-ops query --range 30d --by provider,model` takes several.")
+    spend_table(settings, keys[0], args.format,
                 Window.of_days(day_of(args.start, "--from"), day_of(args.end, "--to")))
     return 0
 
@@ -119,7 +121,7 @@ def spend_table(settings: Settings, key: str, form: str, window: Window | None =
     if daily.is_empty():
         print("cost-ops: no spend yet; `cost-ops run` reads the sources.", file=sys.stderr)
         return
-    emit(by_key(daily, key), form, title=f"Spend by {key}, {daily['day'].min()} to {daily['day'].max()}", places=4)
+    emit(by_key(daily, key), form, title=f"Spend by {key}, {daily['day'].min()!s} to {daily['day'].max()!s}", places=4)
 
 
 def by_key(daily: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -152,22 +154,30 @@ def export(args: argparse.Namespace) -> int:
         raise Usage(f"{args.dataset!r} is no dataset; known are {', '.join(TABLE)}.")
     table = TABLE["core_charge" if args.dataset == "core_usage" else args.dataset]
     window = Window.of_days(day_of(args.start, "--from"), day_of(args.end, "--to"))
+    if window and "day" not in table.columns:
+        raise Usage(f"{args.dataset} has no column `day`: leave out --from and --to.")
+    if args.format == "parquet" and not args.out:
+        raise Usage("--format parquet needs --out FILE.")
     with open_lake(settings, write=False) as lake:
         parts = [part for part in lake.partitions(table) if window is None or "day" not in part
                  or str(window.start) <= part["day"] < str(window.end)]
         frame = lake.read(table, parts)
-    if window and "day" in frame.columns:
+    if window:
         frame = frame.filter(pl.col("day") >= window.start, pl.col("day") < window.end)
     frame = frame.select(TABLE[args.dataset].columns)
-    if args.format == "parquet":
-        if not args.out:
-            raise Usage("--format parquet needs --out FILE.")
-        frame.write_parquet(args.out)
-        return 0
     body = {"csv": lambda: csv_bytes(frame, raw=args.raw), "json": lambda: json_bytes(frame),
-            "xlsx": lambda: xlsx_bytes({args.dataset: frame})}[args.format]()
-    if args.out:
-        Path(args.out).write_bytes(body)
-    else:
+            "xlsx": lambda: xlsx_bytes({args.dataset: frame}), "parquet": lambda: _parquet(frame)}[args.format]()
+    if not args.out:
         sys.stdout.buffer.write(body)
+        return 0
+    try:
+        Path(args.out).write_bytes(body)
+    except OSError as error:
+        raise Usage(f"--out {args.out}: cannot be written ({error.strerror}).") from None
     return 0
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    frame.write_parquet(body)
+    return body.getvalue()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costops.flows.commands.show import emit
 from costops.flows.runtime.settings import Settings, config_path, load
@@ -59,8 +59,8 @@ def backfill(args: argparse.Namespace) -> int:
     settings = load(args.config)
     _known(args.source, [one.name for one in settings.sources], "--source")
     flow = flow_of_days if os.environ.get("PREFECT_API_URL") else flow_of_days.fn
-    outcome = flow(config=str(config_path(args.config).resolve()),
-                   days={"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")},
+    days: Any = {"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")}     # the flow checks them
+    outcome = flow(config=str(config_path(args.config).resolve()), days=days,
                    sources=args.source or None, stages=args.stage or None, dry_run=args.dry_run)
     if args.dry_run:
         emit(outcome, args.format, title="What a backfill would do")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,7 +18,7 @@ _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if code not in
 def emit(frame: pl.DataFrame, form: str = "table", *, title: str = "", places: int = 6) -> None:
     """Print rows: a table for people, one JSON document or CSV for programs. Decimals stay exact in both."""
     if form == "json":
-        json.dump(frame.to_dicts(), sys.stdout, default=_plain, ensure_ascii=False, indent=1)
+        json.dump(_plain(frame.to_dicts()), sys.stdout, ensure_ascii=False, indent=1)
         print()
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -44,7 +45,7 @@ def _table(frame: pl.DataFrame, title: str, places: int) -> None:
 
 def _human(value: Any, places: int) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, Decimal):
         return f"{value:,.{places}f}"
     if isinstance(value, bool):
@@ -54,7 +55,7 @@ def _human(value: Any, places: int) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     if isinstance(value, datetime):
-        return "–" if value.year in (1, 9999) else f"{value:%Y-%m-%d %H:%M}"
+        return "-" if value.year in (1, 9999) else f"{value:%Y-%m-%d %H:%M}"
     return str(_plain(value)).translate(_CONTROL)
 
 
@@ -71,4 +72,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
-    return value
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)

@@ -22,11 +22,15 @@ def init(args: argparse.Namespace) -> int:
     path = target / "costops.toml"
     if path.exists():
         raise Usage(f"{path} is there already; choose another folder.")
-    (target / "notebooks").mkdir(parents=True, exist_ok=True)
-    path.write_text((files("costops.data") / "workspace" / "costops.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    for notebook in (files("costops.data") / "workspace").iterdir():
-        if notebook.name.endswith(".py") and not notebook.name.startswith("__"):
-            (target / "notebooks" / notebook.name).write_text(notebook.read_text(encoding="utf-8"), encoding="utf-8")
+    shipped = files("costops.data") / "workspace"
+    try:
+        (target / "notebooks").mkdir(parents=True, exist_ok=True)
+        for item in shipped.iterdir():
+            if item.name.endswith(".py") and not item.name.startswith("__"):
+                (target / "notebooks" / item.name).write_text(item.read_text(encoding="utf-8"), encoding="utf-8")
+        path.write_text((shipped / "costops.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise Usage(f"{target}: cannot be written ({error.strerror}); choose another folder.") from None
     print(f"{path}: name your sources in it, then run: cost-ops run --config {path}")
     return 0
 
@@ -41,8 +45,8 @@ def demo(args: argparse.Namespace) -> int:
     shutil.copytree(samples / "logs", target / "logs", dirs_exist_ok=True)
     shutil.copyfile(samples / "costops.toml", target / "costops.toml")
     os.environ.setdefault("COSTOPS_NOW", SAMPLE_NOW)
-    given = {"config": str(target / "costops.toml"), "start": None, "end": None, "source": [], "stage": [],
-             "format": "table"}
+    given: dict[str, object] = {"config": str(target / "costops.toml"), "start": None, "end": None,
+                                "source": [], "stage": [], "format": "table"}
     code = run(argparse.Namespace(**given))
     if code not in (0, 1):
         return code
