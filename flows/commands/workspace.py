@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from costops.flows.commands.show import emit
+from costops.flows.runtime.logs import redact
 from costops.flows.runtime.settings import config_path, load
 from costops.transforms.errors import CostopsError, Usage
 
@@ -98,7 +99,7 @@ def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
         return []
     if prefix.endswith("_env"):
         return [(prefix, f"{value} ({'set, ***' if os.environ.get(str(value)) else 'not set'})")]
-    return [(prefix, ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))]
+    return [(prefix, redact(", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)))]
 
 
 def doctor(args: argparse.Namespace) -> int:

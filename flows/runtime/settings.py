@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import tomllib
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,6 @@ from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.buckets.kinds import USAGE_FORMAT
 from costops.transforms.errors import Usage
 from costops.transforms.providers import FORMAT
-from costops.transforms.window import Window
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -41,6 +41,14 @@ class Workspace(_Strict):
     reporting_timezone: str = "UTC"
     reporting_currency: str = "USD"
     scratch: str | None = None
+
+    @field_validator("lake", "publish", "scratch")
+    @classmethod
+    def _place(cls, value: Any) -> Any:
+        for text in (value,) if isinstance(value, str) else value or ():
+            if not text.strip() or not text.isprintable():
+                raise ValueError(f"{text!r} is no path, for example reports or s3://bucket/prefix")
+        return value
 
     @field_validator("reporting_timezone")
     @classmethod
@@ -111,6 +119,11 @@ class Source(_Strict):
             raise ValueError(f"{value!r} is no source kind{_nearest(value, known_kinds())}")
         return value
 
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: str | None) -> str | None:
+        return _day(value)
+
     @model_validator(mode="after")
     def _place(self) -> Source:
         if self.uri is None and self.base_url is None and self.api_key_env is None:
@@ -159,6 +172,11 @@ class Contract(_Strict):
     unit: str | None = None
     amount_usd: Decimal = Decimal(0)
     period: Literal["month", "year", "once"] = "month"
+
+    @field_validator("start", "end")
+    @classmethod
+    def _days(cls, value: str | None) -> str | None:
+        return _day(value)
 
 
 class Allocation(_Strict):
@@ -299,30 +317,15 @@ def load(given: str | None = None) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path}: not TOML: {error}.") from None
     if "home" in data:
-        raise Usage(f"{path}: unknown key 'home'{_nearest('home', list(Settings.model_fields))}.")
+        raise Usage(f"{path}: unknown key 'home'{_nearest('home', _keys_at([]))}")
     try:
         return Settings(home=path.resolve().parent, **data)
     except ValidationError as error:
-        raise Usage(f"{path}: " + "; ".join(_sentence(dict(one), data) for one in error.errors()[:5]) + ".") from None
+        told = "; ".join(_sentence(dict(one), data) for one in error.errors()[:5])
+        raise Usage(f"{path}: {told}{'' if told.endswith('?') else '.'}") from None
 
 
-def window_of(start: str | None, end: str | None, *, today: Any) -> Window | None:
-    """The window of --from and --to (both days inclusive as people say them), or None where neither is given."""
-    from datetime import date, timedelta
-
-    def day(text: str, option: str) -> date:
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            raise Usage(f"{option} {text!r}: a day is written YYYY-MM-DD, for example 2026-10-01.") from None
-
-    if start is None and end is None:
-        return None
-    last = day(end, "--to") if end else today
-    first = day(start, "--from") if start else last
-    if last < first:
-        raise Usage(f"--to {last} lies before --from {first}: swap them.")
-    return Window(first, last + timedelta(days=1))
+_LISTS = frozenset({"sources", "budgets", "contracts", "allocations", "teams", "prices"})
 
 
 def _sentence(error: dict[str, Any], data: dict[str, Any]) -> str:
@@ -334,6 +337,8 @@ def _sentence(error: dict[str, Any], data: dict[str, Any]) -> str:
         where = ".".join(["sources", str(named), *place[2:]])
     if error["type"] == "extra_forbidden":
         return f"unknown key {where!r}{_nearest(place[-1], _keys_at(place[:-1]))}"
+    if error["type"] == "tuple_type" and len(place) == 1 and place[0] in _LISTS:
+        return f"{where}: write a list of tables, each one under [[{where}]]"
     return f"{where}: {str(error['msg']).removeprefix('Value error, ')}" if where else (
         str(error["msg"]).removeprefix("Value error, "))
 
@@ -347,6 +352,15 @@ def _keys_at(place: list[str]) -> list[str]:
     names = [part for part in place if not part.isdigit()]
     model = models.get(names[-1] if names else "", Settings)
     return [name for name in model.model_fields if name != "home"]
+
+
+def _day(value: str | None) -> str | None:
+    try:
+        if value is not None:
+            date.fromisoformat(value[:10])
+    except ValueError:
+        raise ValueError(f"{value!r}: a day is written YYYY-MM-DD, for example 2026-10-01") from None
+    return value
 
 
 def _nearest(word: str, known: Any) -> str:
