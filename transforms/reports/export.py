@@ -63,7 +63,7 @@ def _json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def _plain(value: Any) -> Any:  # noqa: PLR0911 -- one return per type
+def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime):

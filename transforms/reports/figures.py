@@ -132,7 +132,7 @@ def titled(column: str) -> str:
     return (words[:1].upper() + words[1:] if words else column.upper()) + unit
 
 
-def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:  # noqa: PLR0911 -- one return per type
+def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:
     """Any value of a frame as text, by its type and its column's name."""
     if value is None:
         return NOTHING

@@ -31,12 +31,12 @@ def forecast(data: NightlyData) -> Part | None:
         figures["forecast"] = records(data.forecast)
         traces.append(Trace("out_forecast", "SELECT * FROM out_forecast WHERE unique_id = 'total' ORDER BY ds;"))
     if data.month_end is not None:
-        blocks.append(frame_table(data.month_end, "Expected at the end of the month"))
+        blocks.append(frame_table(data.month_end, "Expected at the end of the month", headed=True))
         figures["month_end"] = records(data.month_end)
     if data.budgets is not None:
         order = ("name", "team", "period", "budget_usd", "amount_usd", "spent_usd", "expected_usd", "chance_exceeded",
                  "exhausted_on")
-        blocks.append(frame_table(data.budgets, "Budgets", order=order))
+        blocks.append(frame_table(data.budgets, "Budgets", order=order, headed=True))
         figures["budgets"] = records(data.budgets)
         traces.append(Trace("out_budget", "SELECT * FROM out_budget;"))
     lead = "Dark is what was spent, dashed what is expected; the bands hold 80 and 95 of 100 days."

@@ -46,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with an optional row of totals."""
+    """A table with an optional row of totals; the caption is shown where it is `headed`."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -54,6 +54,7 @@ class Table:
     foot: tuple[Cell, ...] = ()
     note: str = ""
     empty: str = "Nothing to list."
+    headed: bool = False
     kind: str = field(default="table", init=False)
 
 

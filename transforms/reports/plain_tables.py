@@ -13,18 +13,25 @@ from costops.transforms.reports.page import Cell, Column, Table
 
 _LONG = frozenset({"detail", "reason", "action", "advice", "drivers", "excerpt", "note", "text", "why", "mend"})
 
+_TITLES = {**{f"{end}{level}{unit}": f"{said}, {level}%{shown}" for end, said in (("low", "Low"), ("high", "High"),
+                                                                                 ("lo", "Low"), ("hi", "High"))
+              for level in (80, 95) for unit, shown in (("", ""), ("_usd", " (USD)"))},
+           "yhat": "Expected", "ds": "Day", "unique_id": "Series", "chance_exceeded": "Chance to exceed"}
+
 
 def frame_table(frame: pl.DataFrame, caption: str, *, order: Sequence[str] = (),
-                titles: Mapping[str, str] | None = None, most: int = 30, leave_out: Sequence[str] = ()) -> Table:
+                titles: Mapping[str, str] | None = None, most: int = 30, headed: bool = False) -> Table:
     """All columns of a frame, those in `order` first; rows beyond `most` are counted, not shown."""
     names = [name for name in order if name in frame.columns]
-    names += [name for name in frame.columns if name not in names and name not in leave_out]
+    names += [name for name in frame.columns if name not in names]
     digits = {name: digits_for(_decimals(frame[name])) for name in names if name.endswith("_usd")}
-    columns = tuple(Column((titles or {}).get(name) or titled(name), _kind(frame, name)) for name in names)
+    known = {**_TITLES, **(titles or {})}
+    columns = tuple(Column(known.get(name) or titled(name), _kind(frame, name)) for name in names)
     rows = tuple(tuple(_cell(row[name], name, digits.get(name, 2)) for name in names)
                  for row in frame.head(most).iter_rows(named=True))
     more = frame.height - len(rows)
-    return Table(caption, columns, rows, note=f"{more:,} more rows in report.json." if more > 0 else "")
+    return Table(caption, columns, rows, headed=headed,
+                 note=f"{more:,} more rows in report.json." if more > 0 else "")
 
 
 def _decimals(values: pl.Series) -> list[Decimal]:

@@ -70,7 +70,7 @@ def quarantine(data: NightlyData) -> Part:
          Column("At stake (USD)", "number"), Column("What to do", "text long")),
         tuple((text_cell(row["reason"].replace("_", " ")), Cell(row["severity"], tone=_tone(row["severity"])),
                count_cell(row["records"]), count_cell(row["files"]), money_cell(row["amount_usd"]),
-               text_cell(row["mend"], missing=DASH, longest=300)) for row in by_reason))
+               text_cell(row["mend"], missing=DASH, longest=300)) for row in by_reason), headed=True)
     listed = found.sort("_rank", "reason", "uri", "line", "finding_id").head(_MOST)
     detail = Table(
         "Findings one by one",
@@ -80,6 +80,7 @@ def quarantine(data: NightlyData) -> Part:
                          sub=f"line {row['line']:,}" if row["line"] else ""),
                text_cell(row["reason"].replace("_", " "), sub=_stamp(row["day"])), text_cell(_said(row), missing=DASH),
                text_cell(row["excerpt"], missing=DASH, longest=160)) for row in listed.iter_rows(named=True)),
+        headed=True,
         note=f"{plural(found.height - _MOST, 'more finding')} in core_finding." if found.height > _MOST else "")
     blocks: tuple[Block, ...] = (table, detail) if by_reason else (
         Note("No record was set aside and nothing was found wrong.", "good"),)
@@ -141,7 +142,8 @@ def freshness(data: NightlyData) -> Part:
         empty="No input has been read yet.")
     blocks: list[Block] = [table]
     if data.completeness is not None:
-        blocks.append(frame_table(data.completeness, "Requests counted by the provider against requests logged"))
+        blocks.append(frame_table(data.completeness, "Requests counted by the provider against requests logged",
+                                  headed=True))
     lead = ("Records read are kept, duplicates, findings or not billable: the four always add up to what was read. A "
             "missing day has no record although days before and after it do.")
     sql = ("SELECT source, sum(lines_read), sum(rows_kept), sum(duplicates), sum(findings), sum(non_billable)\n"

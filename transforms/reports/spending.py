@@ -42,6 +42,7 @@ from costops.transforms.reports.totals import (
     Period,
     by_day,
     change_text,
+    cost_of,
     covered,
     days_before,
     high_of,
@@ -98,9 +99,9 @@ def _latest(data: NightlyData) -> str:
 
 
 def _whole(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("cost_usd", "list_cost_usd", "requests", "unpriced_requests", "input_tokens", "output_tokens")
-    return {**{name: row[name] for name in names}, "unpriced_low_usd": row["unpriced_low_usd"],
-            "unpriced_high_usd": high_of(row)}
+    names = ("list_cost_usd", "requests", "unpriced_requests", "input_tokens", "output_tokens")
+    return {"cost_usd": cost_of(row), **{name: row[name] for name in names},
+            "unpriced_low_usd": row["unpriced_low_usd"], "unpriced_high_usd": high_of(row)}
 
 
 def _unpriced_card(now: dict[str, Any]) -> Card:
@@ -212,7 +213,7 @@ def breakdown(data: NightlyData, key: str) -> Part:
         place = tuple(row[name] for name in keys)
         earlier = old.get(place, ZERO) if fair else None
         figures.append({**{name: row[name] for name in keys}, **_whole(row), "before_cost_usd": earlier,
-                        "share": ratio(row["cost_usd"], total["cost_usd"]),
+                        "share": ratio(cost_of(row), total["cost_usd"]),
                         "cost_per_1000_requests_usd": per_thousand(row), "daily_cost_usd": lines[place]})
         if len(rows) < _MOST_ROWS:
             sub = str(row["provider"]) if key == "model_id" else ""
@@ -250,6 +251,8 @@ def _daily(data: NightlyData, period: Period, keys: list[str]) -> dict[Any, list
 
 
 def _numbers(row: dict[str, Any], total: dict[str, Any], digits: int) -> tuple[Cell, ...]:
+    if cost_of(row) is None:
+        return Cell("no price", tone="warn"), Cell("")
     return money_cell(row["cost_usd"], digits=digits), share_cell(ratio(row["cost_usd"], total["cost_usd"]))
 
 

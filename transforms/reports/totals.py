@@ -97,6 +97,11 @@ def high_of(row: dict[str, Any]) -> Decimal | None:
     return None if row["unbounded_requests"] else row["unpriced_high_usd"]
 
 
+def cost_of(row: dict[str, Any]) -> Decimal | None:
+    """The cost; nothing where not one request has a price, for unknown is not zero."""
+    return None if row["unpriced_requests"] and row["unpriced_requests"] == row["requests"] else row["cost_usd"]
+
+
 def per_thousand(row: dict[str, Any]) -> Decimal | None:
     """Cost of a thousand requests that have a price."""
     priced = row["requests"] - row["unpriced_requests"]
