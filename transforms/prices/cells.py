@@ -247,6 +247,8 @@ def _rates(shelf: Shelf, base: Mapping[str, Any], entry: Entry) -> dict[str, Any
         base["tier"] != "standard" and base["spot"] in shelf.cached)
     if "cache_read" not in tops and "uncached_input" in tops and not mentions:
         tops["cache_read"] = tops["uncached_input"]  # a list that makes no mention of caching prices all input
+    if tops.get("reasoning", -1) == tops.get("output"):
+        del tops["reasoning"]  # told apart by the feed, at one price: a part of output like everywhere else
     low, high = shelf.family.lacking(entry.rates)
     return {
         "price_id": entry.price_id, "price_source": entry.source, "price_status": "free" if free else "priced",
