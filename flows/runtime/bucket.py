@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import from_url
+
 from costops.flows.runtime.faults import fault
 from costops.flows.runtime.objects import Listed
 from costops.transforms.errors import Conflict, CostopsError, Refused, Unreachable
 
 _CHUNK = 1 << 20
+_TROUBLE = (BaseError, OSError)
+_TAKEN = (AlreadyExistsError, PreconditionError, FileNotFoundError)
 _STATUS = re.compile(r"\b([45]\d\d) [A-Z]")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -34,8 +40,6 @@ class Bucket:
     """A store in a bucket; credentials and endpoint come from the standard chain."""
 
     def __init__(self, uri: str) -> None:
-        import obstore
-        from obstore.store import from_url
 
         self.uri = uri.rstrip("/")
         self._api: Any = obstore
@@ -77,7 +81,7 @@ class Bucket:
         """Every object below the prefix, all pages."""
         try:
             found = [item for page in self._api.list(self._store, prefix=prefix or None) for item in page]
-        except Exception as error:
+        except _TROUBLE as error:
             raise self._failed("list", prefix, error) from error
         for item in sorted(found, key=lambda one: str(one["path"])):
             yield Listed(item["path"], item["size"], str(item["e_tag"] or item["last_modified"]))
@@ -95,7 +99,7 @@ class Bucket:
             return bytes(answer.bytes()), _version(answer.meta)
         except FileNotFoundError:
             return None, _ABSENT
-        except Exception as error:
+        except _TROUBLE as error:
             raise self._failed("read", key, error) from error
 
     def fetch(self, key: str, scratch: Path) -> Path | None:
@@ -118,7 +122,7 @@ class Bucket:
             return None
         except CostopsError:
             raise
-        except Exception as error:
+        except _TROUBLE as error:
             raise self._failed("read", key, error) from error
         self._saw(key, version)
         part.replace(target)
@@ -144,13 +148,11 @@ class Bucket:
 
     def swap(self, key: str, body: bytes, base: Version) -> Version:
         """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
         try:
-            made = self._api.put(self._store, key, body, mode=dict(base) or "create", use_multipart=False)
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+            made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False)
+        except _TAKEN as error:
             return self._own(key, body, error)
-        except Exception as error:
+        except _TROUBLE as error:
             failed = self._failed("write", key, error)
             if isinstance(failed, Refused):
                 raise failed from error
@@ -162,12 +164,10 @@ class Bucket:
 
         Nothing is deleted or written again here: the state of such a put is unknown until it is read.
         """
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
         found, version = self.peek(key)
         if found == body:
             return version
-        if isinstance(error, (AlreadyExistsError, PreconditionError, FileNotFoundError)):
+        if isinstance(error, _TAKEN):
             raise self._conflict(key) from error
         raise self._failed("write", key, error) from error
 
@@ -194,7 +194,7 @@ class Bucket:
             self._api.delete(self._store, key)
         except FileNotFoundError:
             pass
-        except Exception as error:
+        except _TROUBLE as error:
             raise self._failed("delete", key, error) from error
         self._moved(key, _ABSENT)
 
@@ -222,7 +222,7 @@ class Bucket:
             return _version(self._api.head(self._store, key))
         except FileNotFoundError:
             return _ABSENT
-        except Exception as error:
+        except _TROUBLE as error:
             raise self._failed("look at", key, error) from error
 
     def _failed(self, action: str, key: str, error: Exception) -> CostopsError:
@@ -235,6 +235,10 @@ class Bucket:
                  "Generic": f"answered {status[1]}" if status else "no answer"}.get(kind, kind)
         return Unreachable(f"{self.uri}/{key}: cannot {action} ({cause}); check credentials, rights and network, "
                            "then run again.")
+
+
+def _exactly(base: Version) -> Any:
+    return {name: value for name, value in base.items() if value is not None} or "create"
 
 
 def _version(meta: Any) -> Version:
