@@ -34,7 +34,7 @@ class Settings:
     leaves: int = 31
     rate: float = 0.06
     seed: int = 7
-    threads: int = 2
+    threads: int = 1  # more spin against each other on shared cores: ten times the CPU for nothing
     recent: int = 900  # origins older than this teach another regime
 
 

@@ -38,7 +38,7 @@ def night_burst(hourly: pl.DataFrame, *, times: float = 10.0, floor: float = 10.
     return _shape(named, "night_burst")
 
 
-def absurd_request(requests: pl.DataFrame, *, times: float = 50.0, floor: float = 5.0) -> pl.DataFrame:
+def absurd_request(requests: pl.DataFrame, *, times: float = 10.0, floor: float = 1.0) -> pl.DataFrame:
     """Return single requests that cost many times the 99th percentile of their subject; rows as in `requests`.
 
     `requests` holds subject, at and usd. A subject with fewer than 20 requests is compared with all.
