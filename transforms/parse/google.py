@@ -72,7 +72,9 @@ _COUNTS = {
     "image_output_tokens": _some(_MADE, "IMAGE"),
     "video_input_tokens": _uncached("VIDEO"),
 }
-_TIER = f"""CASE {_TRAFFIC} WHEN 'ON_DEMAND' THEN 'standard' WHEN 'PROVISIONED_THROUGHPUT' THEN 'provisioned'
+# an exporter of the protocol buffer writes the enumeration's number: 1 is ON_DEMAND, 2 PROVISIONED_THROUGHPUT
+_TIER = f"""CASE {_TRAFFIC} WHEN '1' THEN 'standard' WHEN '2' THEN 'provisioned' WHEN '0' THEN 'standard'
+    WHEN 'ON_DEMAND' THEN 'standard' WHEN 'PROVISIONED_THROUGHPUT' THEN 'provisioned'
     WHEN 'ON_DEMAND_PRIORITY' THEN 'priority' WHEN 'ON_DEMAND_FLEX' THEN 'flex'
     WHEN 'TRAFFIC_TYPE_UNSPECIFIED' THEN 'standard' WHEN 'UNSPECIFIED' THEN 'standard' ELSE lower({_TRAFFIC}) END"""
 _ALL = _told("totalTokenCount", "total_token_count", "total_tokens")
