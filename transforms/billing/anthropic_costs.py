@@ -44,7 +44,8 @@ def _page(buckets: list[Bucket], item: Input, options: Options) -> Batch:
         "BillingAccountId": pl.col("organization_id"),
         "SubAccountId": pl.col("workspace_id").fill_null("default"), "ChargeDescription": pl.col("description"),
         "SkuMeter": pl.coalesce("token_type", "cost_type"), "SkuId": pl.col("_slug"),
-        "RegionId": pl.col("inference_geo").replace({"not_available": None}), "x_Team": pl.col("workspace_id").str.strip_prefix("wrkspc_"),
+        "RegionId": pl.col("inference_geo").replace({"not_available": None}),
+        "x_Team": pl.col("workspace_id").str.strip_prefix("wrkspc_"),
         "x_Keys": pl.concat_str([pl.col(name).fill_null("") for name in _SAID], separator="|"), **MEANINGS,
     }
     return billed(frame, facts, Place(

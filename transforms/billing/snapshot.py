@@ -11,10 +11,11 @@ pull of the last weeks makes a whole new snapshot of the month.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
+from typing import TypeVar
 
 import polars as pl
 
@@ -31,21 +32,46 @@ _MASK = (1 << 128) - 1
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """One telling of one period: its rows, when, and from what."""
+class Telling:
+    """One telling of one period: its id, its totals by currency, when, and from what.
+
+    The id is a hash over the rows in any order: the same bill has the same id in every run.
+    """
 
     period: str
     as_of: datetime | None
-    rows: pl.DataFrame
     complete: bool
     uris: tuple[str, ...]
+    snapshot_id: str
+    stats: pl.DataFrame
     status: str = "superseded"
     reason: str | None = None
 
     @property
-    def snapshot_id(self) -> str:
-        """A hash over the rows in any order: the same bill has the same id in every run."""
-        return content_id(self.rows)
+    def height(self) -> int:
+        """How many rows it has."""
+        return int(self.stats["row_count"].sum())
+
+    @property
+    def sums(self) -> dict[str, Decimal]:
+        """Billed cost by currency."""
+        return dict(self.stats.select("billing_currency", "billed_cost").iter_rows())
+
+
+@dataclass(frozen=True)
+class Snapshot(Telling):
+    """A telling with its rows in memory."""
+
+    rows: pl.DataFrame = field(default_factory=lambda: CORE_BILLING_EMPTY)
+
+
+Told = TypeVar("Told", bound=Telling)
+
+
+def snapshot_of(period: str, as_of: datetime | None, rows: pl.DataFrame, uris: tuple[str, ...], *,
+                complete: bool) -> Snapshot:
+    """The telling that these rows are."""
+    return Snapshot(period, as_of, complete, uris, content_id(rows), totals(rows), rows=rows)
 
 
 @dataclass(frozen=True)
@@ -123,8 +149,8 @@ def by_periods(made: Iterable[tuple[Delivery, list[Batch]]]) -> list[Snapshot]:
         rows = _rows(batches)
         whole = not delivery.missing and not any(batch.tally.damaged for batch in batches)
         told = set(rows["billing_period"].unique().to_list())
-        found += [Snapshot(period, delivery.as_of, rows.filter(pl.col("billing_period") == period), whole,
-                           tuple(item.uri for item in delivery.inputs))
+        found += [snapshot_of(period, delivery.as_of, rows.filter(pl.col("billing_period") == period),
+                              tuple(item.uri for item in delivery.inputs), complete=whole)
                   for period in sorted(told | set(delivery.periods))]
     return found
 
@@ -148,19 +174,19 @@ def by_days(made: Iterable[tuple[Delivery, list[Batch]]], max_shrink: Decimal = 
                 ~pl.col("ChargePeriodStart").dt.date().is_in(days))
             now = pl.concat([kept, rows.filter(pl.col("billing_period") == period)])
             told = (*(before.uris if before else ()), *(item.uri for item in delivery.inputs))
-            snapshot = Snapshot(period, delivery.as_of, now, whole, tuple(dict.fromkeys(told)))
+            snapshot = snapshot_of(period, delivery.as_of, now, tuple(dict.fromkeys(told)), complete=whole)
             if _judged(snapshot, before, None, max_shrink)[0] == "current":
                 accepted[period] = snapshot
             found.append(snapshot)
     return found
 
 
-def choose(snapshots: Sequence[Snapshot], options: Options, closed_id: str | None = None,
-           max_shrink: Decimal = MAX_SHRINK) -> tuple[list[Snapshot], pl.DataFrame]:
+def choose(snapshots: Sequence[Told], options: Options, closed_id: str | None = None,
+           max_shrink: Decimal = MAX_SHRINK) -> tuple[list[Told], pl.DataFrame]:
     """The snapshots of one period with their status, and findings for those that were refused or came late."""
     found: list[Finding] = []
-    decided: list[Snapshot] = []
-    current: Snapshot | None = None
+    decided: list[Told] = []
+    current: Told | None = None
     for snapshot in sorted(snapshots, key=lambda s: s.as_of or NEVER):
         if current is not None and snapshot.snapshot_id == current.snapshot_id:
             continue
@@ -185,7 +211,7 @@ def choose(snapshots: Sequence[Snapshot], options: Options, closed_id: str | Non
     return decided, findings(found, source=options.source)
 
 
-def _judged(new: Snapshot, current: Snapshot | None, closed_id: str | None,
+def _judged(new: Telling, current: Telling | None, closed_id: str | None,
             max_shrink: Decimal) -> tuple[str, str | None]:
     if not new.complete:
         return "incomplete", "a file of it is missing or damaged"
@@ -195,43 +221,52 @@ def _judged(new: Snapshot, current: Snapshot | None, closed_id: str | None,
     return ("refused", shrunk) if shrunk else ("current", None)
 
 
-def _shrunk(new: Snapshot, current: Snapshot | None, max_shrink: Decimal) -> str | None:
-    if not new.rows.height:
+def _shrunk(new: Telling, current: Telling | None, max_shrink: Decimal) -> str | None:
+    if not new.height:
         return "it is empty"
     if current is None:
         return None
-    if new.rows.height < current.rows.height * (1 - max_shrink):
-        return f"{new.rows.height} rows after {current.rows.height}"
-    for currency, was in _sums(current.rows).items():
-        now = _sums(new.rows).get(currency, Decimal(0))
+    if new.height < current.height * (1 - max_shrink):
+        return f"{new.height} rows after {current.height}"
+    for currency, was in current.sums.items():
+        now = new.sums.get(currency, Decimal(0))
         if was > 0 and now < was * (1 - max_shrink):
             return f"{now:f} {currency} after {was:f}"
     return None
 
 
-def _sums(rows: pl.DataFrame) -> dict[str, Decimal]:
-    return dict(rows.group_by("BillingCurrency").agg(pl.col("BilledCost").sum()).iter_rows())
+def _difference(new: Telling, current: Telling | None) -> Decimal:
+    was = sum(current.sums.values(), Decimal(0)) if current is not None else Decimal(0)
+    return sum(new.sums.values(), Decimal(0)) - was
 
 
-def _difference(new: Snapshot, current: Snapshot | None) -> Decimal:
-    was = sum(_sums(current.rows).values(), Decimal(0)) if current is not None else Decimal(0)
-    return sum(_sums(new.rows).values(), Decimal(0)) - was
+_SUMMED = ("row_count", "billed_cost", "effective_cost", "unmapped_rows", "unmapped_cost")
 
 
-def described(snapshot: Snapshot, source: str) -> pl.DataFrame:
-    """The `core_bill_snapshot` rows of a snapshot: one for each currency, one without any for an empty one."""
-    rows = snapshot.rows
-    usage = pl.col("x_MappingStatus") == "unmapped"
-    sums = rows.group_by("BillingCurrency", maintain_order=True).agg(
+def totals(rows: pl.DataFrame) -> pl.DataFrame:
+    """Totals of rows by currency; none for no rows."""
+    odd = pl.col("x_MappingStatus") == "unmapped"
+    day = pl.col("ChargePeriodStart").dt.date()
+    return rows.group_by(pl.col("BillingCurrency").alias("billing_currency")).agg(
         row_count=pl.len().cast(pl.Int64), billed_cost=pl.col("BilledCost").sum(),
-        effective_cost=pl.col("EffectiveCost").sum(), unmapped_rows=usage.sum().cast(pl.Int64),
-        unmapped_cost=pl.col("BilledCost").filter(usage).sum(),
-        first_day=pl.col("ChargePeriodStart").dt.date().min(), last_day=pl.col("ChargePeriodStart").dt.date().max(),
-    ).rename({"BillingCurrency": "billing_currency"}).sort("billing_currency")
+        effective_cost=pl.col("EffectiveCost").sum(), unmapped_rows=odd.sum().cast(pl.Int64),
+        unmapped_cost=pl.col("BilledCost").filter(odd).sum(), first_day=day.min(), last_day=day.max(),
+    ).sort("billing_currency")
+
+
+def joined_totals(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The totals of several batches as one."""
+    return pl.concat(parts).group_by("billing_currency").agg(
+        *(pl.col(name).sum() for name in _SUMMED), pl.col("first_day").min(), pl.col("last_day").max(),
+    ).sort("billing_currency")
+
+
+def described(snapshot: Telling, source: str) -> pl.DataFrame:
+    """The `core_bill_snapshot` rows of a snapshot: one for each currency, one without any for an empty one."""
+    sums = snapshot.stats
     if not sums.height:
-        sums = pl.DataFrame([{**dict.fromkeys(sums.columns), "billing_currency": "XXX", "row_count": 0,
-                              "billed_cost": Decimal(0), "effective_cost": Decimal(0), "unmapped_rows": 0,
-                              "unmapped_cost": Decimal(0)}], schema=sums.schema)
+        sums = pl.DataFrame([{**dict.fromkeys(sums.columns), "billing_currency": "XXX", **dict.fromkeys(_SUMMED, 0)}],
+                            schema=sums.schema)
     made = sums.with_columns(
         source=pl.lit(source), billing_period=pl.lit(snapshot.period), snapshot_id=pl.lit(snapshot.snapshot_id),
         status=pl.lit(snapshot.status), reason=pl.lit(snapshot.reason, dtype=pl.String),

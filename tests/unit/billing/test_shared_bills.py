@@ -17,6 +17,7 @@ from costops.transforms.billing.invoices import FORMAT as INVOICES
 from costops.transforms.billing.invoices import newest
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.billing.lint import MANDATORY, PRESENT, lint, published
+from costops.transforms.billing.stage import stage_bill
 from costops.transforms.buckets.feed import read_usage
 from costops.transforms.buckets.kinds import USAGE_FORMAT
 from costops.transforms.check import check
@@ -208,3 +209,16 @@ def test_a_published_file_has_no_conditional_column_without_a_value() -> None:
     assert "PricingCurrency" not in frame.columns
     assert "ChargeClass" in frame.columns
     assert set(BILL_FORMAT) >= {"aws.cur2", "focus", "invoices"}
+
+
+@pytest.mark.parametrize("source", ["bedrock", "vertex", "azure"])
+def test_a_staged_bill_is_decided_as_one_in_memory(source: str, tmp_path: Path) -> None:
+    root = shared_data() / "provider_logs" / "faulty_fortnight"
+    kind, pattern, _ = SOURCES[source]
+    files, options = inputs(root, pattern), Options(source, batch_bytes=4096)
+    want = decided(kind, files, options=options)
+    made = stage_bill(BILL_FORMAT[kind], files, options, tmp_path)
+    assert made.snapshots.sort("snapshot_id").equals(want.snapshots.sort("snapshot_id"))
+    parts = [part for one in made.decided if one.status == "current" for part in one.parts]
+    staged = pl.concat([pl.read_parquet(part) for part in parts]).sort("x_SourceRowId").drop("snapshot_id")
+    assert staged.equals(want.billing.sort("x_SourceRowId").drop("snapshot_id"))
