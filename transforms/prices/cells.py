@@ -242,7 +242,6 @@ def _rates(shelf: Shelf, base: Mapping[str, Any], entry: Entry) -> dict[str, Any
     if den > 10**18 or max(tops.values()) > NO_LIMIT // 4:
         raise Usage(f"price book: {base['path']}: the prices have no common denominator below 10^18")
     free = not any(tops.values())
-    own_reasoning = "reasoning" in tops
     mentions = not {"cache_read", "cache_write_5m"}.isdisjoint(tops) or (
         base["tier"] != "standard" and base["spot"] in shelf.cached)
     if "cache_read" not in tops and "uncached_input" in tops and not mentions:
@@ -253,7 +252,7 @@ def _rates(shelf: Shelf, base: Mapping[str, Any], entry: Entry) -> dict[str, Any
     return {
         "price_id": entry.price_id, "price_source": entry.source, "price_status": "free" if free else "priced",
         "den": den, "minimum_seconds": entry.minimum,
-        "plain": den == 1 and not own_reasoning and not tops.get("request"),
+        "plain": den == 1 and "reasoning" not in tops and not tops.get("request"),
         **{f"n_{unit}": top for unit, top in tops.items()},
         **{f"low_{u}": v for u, v in low.items()}, **{f"high_{u}": v for u, v in high.items()},
     }
