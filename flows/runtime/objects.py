@@ -89,16 +89,21 @@ class Folder:
         """Every visible file below the prefix."""
         start = self.root / prefix
         if start.is_file():
-            yield self._listed(start)
+            if item := self._listed(start):
+                yield item
             return
         for folder, folders, names in os.walk(start, onerror=_raise):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if not name.startswith("."):
-                    yield self._listed(Path(folder) / name)
+                if not name.startswith(".") and (item := self._listed(Path(folder) / name)):
+                    yield item
 
-    def _listed(self, path: Path) -> Listed:
-        stat = path.stat()
+    def _listed(self, path: Path) -> Listed | None:
+        """None for what went away since the folder was read, and for a link to nothing."""
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
         return Listed(path.relative_to(self.root).as_posix(), stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
 
     def read(self, key: str) -> bytes | None:

@@ -317,7 +317,7 @@ def load(given: str | None = None) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path}: not TOML: {error}.") from None
     if "home" in data:
-        raise Usage(f"{path}: unknown key 'home'{_nearest('home', _keys_at([]))}")
+        raise Usage(f"{path}: unknown key 'home'{_nearest('home', _keys_at([]))}.")
     try:
         return Settings(home=path.resolve().parent, **data)
     except ValidationError as error:
