@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from costops.flows.runtime import parquet
 from costops.flows.runtime.bucket import Bucket
 from costops.flows.runtime.lease import Lease
 from costops.flows.runtime.lock import locked
@@ -30,7 +31,6 @@ from costops.transforms.tables import TABLE, TABLES, Table
 VERSION = 1
 """Version of the lake's format; a lake written by a newer one is refused."""
 
-ROW_GROUP = 122_880
 _PART = "part-0.parquet"
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -153,22 +153,18 @@ class Lake:
         path.unlink(missing_ok=True)
         return changed
 
-    def write(self, table: Table, frame: pl.DataFrame, *, connection: query.Connection | None = None
-              ) -> list[dict[str, str]]:
+    def write(self, table: Table, frame: pl.DataFrame) -> list[dict[str, str]]:
         """Check a frame and replace every partition that it has rows for; the partitions that changed.
 
         The rows of a partition are written whole: what it held before is gone.
         """
         frame = check(frame, table).sort(table.sort or table.key, nulls_last=True, maintain_order=True)
-        con = connection or query.connect(threads=1, scratch=self.scratch)
         changed = []
         for values, rows in frame.group_by(table.partition, maintain_order=True) if table.partition else [((), frame)]:
             partition = {name: str(value) for name, value in zip(table.partition, values, strict=True)}
-            made = rows.select(f.name for f in table.file_fields)
-            con.register("rows_to_write", made.to_arrow())
-            path = self.encode(con, "SELECT * FROM rows_to_write", table)
-            con.unregister("rows_to_write")
-            if self.commit(table, partition, path):
+            with parquet.Writer(self.draft(table), table) as out:
+                out.add(rows.select(f.name for f in table.file_fields).to_arrow())
+            if self.commit(table, partition, out.path):
                 changed.append(partition)
         return changed
 
@@ -190,19 +186,12 @@ class Lake:
         return there
 
     def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
-        """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes.
+        """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""
+        return parquet.write(self.draft(table), table, connection.sql(select).to_arrow_reader(parquet.ROW_GROUP))
 
-        With statistics the planner marks columns that cannot be NULL, and the writer then encodes their levels in
-        another way: the bytes would depend on what else was in the batch.
-        """
-        path = self.scratch / f"{table.name}-{os.getpid()}-{next(_numbers)}.parquet.part"
-        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-        try:
-            query.run(connection, f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, "
-                                  f"ROW_GROUP_SIZE {ROW_GROUP}, PARQUET_VERSION V2)")
-        finally:
-            connection.execute("RESET disabled_optimizers")
-        return path
+    def draft(self, table: Table) -> Path:
+        """A name in scratch for a file in the making."""
+        return self.scratch / f"{table.name}-{os.getpid()}-{next(_numbers)}.parquet.part"
 
     # -- queries -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""The one Parquet encoder: the same rows give the same bytes, however they come in and whatever else is at hand.
+
+Row groups have `ROW_GROUP` rows, the last one fewer. Ids share their beginnings (DELTA_BYTE_ARRAY), times lie close
+together (DELTA_BINARY_PACKED), everything else repeats (dictionary): all of it as old as the format's version 2, so
+that any reader opens it. Only the rows of one row group are held in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from costops.transforms.fields import Type
+from costops.transforms.tables import Table
+
+ROW_GROUP = 122_880
+
+_ARROW = {
+    Type.TEXT: pa.string(), Type.FLAG: pa.bool_(), Type.COUNT: pa.int64(), Type.NUMBER: pa.float64(),
+    Type.DAY: pa.date32(), Type.INSTANT: pa.timestamp("us"), Type.USD_ROW: pa.decimal128(18, 12),
+    Type.USD_SUM: pa.decimal128(38, 12), Type.USD_BILL: pa.decimal128(38, 18), Type.TEXTS: pa.list_(pa.string()),
+    Type.DAYS: pa.list_(pa.date32()), Type.COUNTS: pa.list_(pa.int64()),
+}
+_ENCODING = {"record_id": "DELTA_BYTE_ARRAY", "response_id": "DELTA_BYTE_ARRAY", "used_at": "DELTA_BINARY_PACKED"}
+
+
+@lru_cache(maxsize=64)
+def schema(table: Table) -> pa.Schema:
+    """The columns of a table's files."""
+    return pa.schema([pa.field(one.name, _ARROW[one.type]) for one in table.file_fields])
+
+
+class Writer:
+    """A file in the making. What is added may lack columns: they are NULL."""
+
+    def __init__(self, path: Path, table: Table) -> None:
+        self.path, self.schema = path, schema(table)
+        encoded = {name: kind for name, kind in _ENCODING.items() if name in self.schema.names}
+        self._out = pq.ParquetWriter(
+            path, self.schema, compression="zstd", store_schema=False, store_decimal_as_integer=True,
+            use_dictionary=[name for name in self.schema.names if name not in encoded], column_encoding=encoded)
+        self._held: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """More rows, in order."""
+        while rows.num_rows:
+            piece = rows.slice(0, ROW_GROUP - self._rows)
+            rows = rows.slice(piece.num_rows)
+            self._held.append(conform(piece, self.schema))
+            self._rows += piece.num_rows
+            if self._rows == ROW_GROUP:
+                self._flush()
+
+    def _flush(self) -> None:
+        made = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held)
+        self._out.write_table(made.combine_chunks(), row_group_size=ROW_GROUP)
+        self._held, self._rows = [], 0
+
+    def close(self) -> Path:
+        """The finished file."""
+        if self._rows:
+            self._flush()
+        self._out.close()
+        return self.path
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._out.close()
+            self.path.unlink(missing_ok=True)
+
+
+def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> Path:
+    """A finished file of some rows."""
+    with Writer(path, table) as out:
+        for batch in batches:
+            out.add(pa.Table.from_batches([batch]))
+    return path
+
+
+def conform(rows: pa.Table, target: pa.Schema) -> pa.Table:
+    """Columns in the target's order and types, those that are not there NULL."""
+    if rows.schema.equals(target):
+        return rows
+    there = set(rows.column_names)
+    return pa.Table.from_arrays(
+        [rows.column(one.name).cast(one.type) if one.name in there else pa.nulls(rows.num_rows, one.type)
+         for one in target], schema=target)
