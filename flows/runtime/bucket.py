@@ -130,7 +130,7 @@ class Bucket:
             self._copies[key] = target
         return target
 
-    def put(self, key: str, data: bytes | Path) -> bool:
+    def put(self, key: str, data: bytes | Path, *, attributes: dict[str, str] | None = None) -> bool:
         """One PUT on the version that was read, or on the one that stands there; the same bytes are left alone."""
         body = data.read_bytes() if isinstance(data, Path) else data
         base = self._seen.get(key) if self._fenced else None
@@ -141,15 +141,16 @@ class Bucket:
         if self.before_put is not None:
             self.before_put()
         fault("before_commit")
-        made = self.swap(key, body, base)
+        made = self.swap(key, body, base, attributes)
         fault("after_commit")
         self._moved(key, made)
         return True
 
-    def swap(self, key: str, body: bytes, base: Version) -> Version:
+    def swap(self, key: str, body: bytes, base: Version, attributes: dict[str, str] | None = None) -> Version:
         """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now."""
         try:
-            made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False)
+            made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False,
+                                 attributes=attributes)
         except _TAKEN as error:
             return self._own(key, body, error)
         except _TROUBLE as error:

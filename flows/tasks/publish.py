@@ -9,10 +9,10 @@ from io import BytesIO
 import polars as pl
 
 from costops.flows.runtime.lake import Lake
-from costops.flows.runtime.objects import open_store
 from costops.flows.tasks.completeness import completeness
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
+from costops.flows.tasks.targets import publish_files
 from costops.transforms.reports.export import csv_bytes
 from costops.transforms.reports.nightly import GateState, NightlyData, nightly_json, nightly_report
 from costops.transforms.tables import (
@@ -42,14 +42,8 @@ def publish(run: Run) -> None:
     for name in TABLES_OUT:
         if name in TABLE and not (rows := _tonight(run.lake, TABLE[name], run.now.date())).is_empty():
             made[f"{name}.parquet"], made[f"{name}.csv"] = _parquet(rows), csv_bytes(rows)
-    day = str(run.now.date())
-    for target in run.settings.workspace.publish:
-        store = open_store(target, base=run.settings.home)
-        for folder in (f"nightly/{day}", "latest"):
-            for name in sorted(made):
-                if store.put(f"{folder}/{name}", made[name]):
-                    run.wrote = True
-        run.notes.setdefault("report", f"{store.uri}/nightly/{day}/report.html")
+    for place in publish_files(run.settings, made, run, folder=f"nightly/{run.now.date()}"):
+        run.notes.setdefault("report", f"{place}/report.html")
 
 
 def _data(run: Run, daily: pl.DataFrame) -> NightlyData:
