@@ -14,6 +14,7 @@ from decimal import Decimal
 import polars as pl
 
 from costops.reconcile import diagnose, moves
+from costops.reconcile.contracts import agreed
 from costops.reconcile.exact import COUNT, USD, ZERO, micro, number, share, usd
 from costops.reconcile.match import KEY, Matched
 from costops.reconcile.prices import OTHER_SCHEMA, other_prices, prices_in_force
@@ -50,7 +51,7 @@ def explained(match: Matched, other: pl.DataFrame, book: pl.DataFrame | None, mo
     lines = _with_prices(match.lines, book, month)
     others = other_prices(lines, book) if book is not None else pl.DataFrame(schema=OTHER_SCHEMA)
     lines = _slack(lines)
-    lines = _implied(lines, others, deals)
+    lines = _implied(lines, others, agreed(lines, deals, month))
     lines, _ = moves.joined(lines)
     lines = _expected(lines)
     told = _moved(lines, match, other)
@@ -95,7 +96,7 @@ def _slack(lines: pl.DataFrame) -> pl.DataFrame:
         + pl.when(foreign).then(number(pl.col("list_usd")).abs() * 1e-9).otherwise(0.0))
 
 
-def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame | None) -> pl.DataFrame:
+def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
     """Lines with the bill's factor on list, `asked_usd` (its list-equivalent) and `bought` (the billed quantity).
 
     A bill that tells no quantity implies one: the logged quantity where a price explains the amount, else the amount
@@ -147,15 +148,11 @@ def _ratios(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     return met.group_by("line_id").agg(alts=(pl.col("alt_usd") / pl.col("_own")).round(9).unique())
 
 
-def _factored(lines: pl.DataFrame, deals: pl.DataFrame | None) -> pl.DataFrame:
+def _factored(lines: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
     """Lines with the factor of their bill and what they would cost without it; an agreed discount is tried first."""
     factor = diagnose.factors(lines)
     lines = lines.join(factor, on=["scope", "day"], how="left", nulls_equal=True, maintain_order="left")
-    if deals is None:
-        lines = lines.with_columns(agreed_factor=pl.lit(None, dtype=pl.Float64), contract=pl.lit(None, dtype=pl.String))
-    else:
-        lines = lines.join(deals.select("line_id", "agreed_factor", "contract"), on="line_id", how="left",
-                           maintain_order="left")
+    lines = lines.join(deals, on="line_id", how="left", maintain_order="left")
     granted = (pl.col("list_n") - pl.col("agreed_factor") * pl.col("expected_n")).abs() <= (
         pl.col("slack_n") + pl.col("list_n").abs() * 1e-9)
     lines = lines.with_columns(granted=granted.fill_null(value=False)).with_columns(
@@ -268,7 +265,10 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
                 .when(pl.col("shift").is_not_null()).then(pl.col("shift")).when(tool).then(pl.lit("tool_fee"))
                 .when(~pl.col("on_bill")).then(pl.lit("extra_usage")).when(~pl.col("in_logs")).then(
                     pl.lit("missing_usage")).otherwise(pl.lit("quantity")))
-    price = (pl.when(known).then(pl.col("price_cause")).when(pl.col("shift").is_not_null()).then(pl.col("shift"))
+    # what a joined line still differs by is the price of the other key: the book may not know it
+    off = pl.col("price_cause") != "rounding"
+    price = (pl.when(pl.col("moved").is_not_null() & off).then(pl.col("moved").replace({"same": "price_book"}))
+             .when(known).then(pl.col("price_cause")).when(pl.col("shift").is_not_null()).then(pl.col("shift"))
              .when(tool & (pl.col("unpriced") == 0)).then(pl.lit("tool_fee")).otherwise(pl.col("price_cause")))
     foreign = (pl.col("currency").fill_null("USD") != "USD") & ~pl.col("rate_told").fill_null(value=True)
     near = (pl.col("factor") - 1).abs() < 0.25
@@ -314,7 +314,8 @@ def _other_lines(other: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame
         in_month=pl.lit(value=True)).drop("line")
     cause = pl.col("kind").replace_strict(KIND_CAUSE, default="unexplained", return_dtype=pl.String)
     named = rows.filter(pl.col("billed_usd") != 0).select(
-        "line_id", cause=cause, cause_usd=pl.col("billed_usd"), agreed=pl.lit(value=False), detail=pl.col("description"))
+        "line_id", cause=cause, cause_usd=pl.col("billed_usd"), agreed=pl.lit(value=False),
+        detail=pl.col("description"))
     fx = rows.filter(pl.col("fx_usd") != 0).select(
         "line_id", cause=pl.lit("fx"), cause_usd=pl.col("fx_usd"), agreed=pl.lit(value=False),
         detail=pl.lit("the group's rate against the provider's"))

@@ -82,7 +82,7 @@ def _where() -> str:
     ends = " ".join(f"WHEN provider LIKE '{scope}.%' THEN $e_{scope}" for scope in CALENDARS)
     first = ", ".join(f"$s_{name}" for name in ("utc", *CALENDARS))
     last = ", ".join(f"$e_{name}" for name in ("utc", *CALENDARS))
-    return (f"counted AND used_at >= least({first}) AND used_at < greatest({last})\n"
+    return (f"(counted OR granularity <> 'request') AND used_at >= least({first}) AND used_at < greatest({last})\n"
             f"    AND used_at >= CASE {starts} ELSE $s_utc END AND used_at < CASE {ends} ELSE $e_utc END")
 
 

@@ -1,0 +1,131 @@
+"""What a bill teaches: prices that disagree with the book, and models, projects and usage that one side lacks.
+
+Ranked by the money at stake, each with what to do about it.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from costops.reconcile.exact import USD, ZERO
+
+SCHEMA: dict[str, pl.DataType] = {
+    "kind": pl.String(), "scope": pl.String(), "provider": pl.String(), "model_id": pl.String(), "unit": pl.String(),
+    "service_tier": pl.String(), "region": pl.String(), "subject": pl.String(), "first_day": pl.Date(),
+    "last_day": pl.Date(), "lines": pl.Int64(), "book_usd_per_million": pl.Float64(),
+    "billed_usd_per_million": pl.Float64(), "amount_usd": USD, "action": pl.String(),
+}
+FEWEST_LINES = 2
+"""A price is learned from at least so many lines that agree; from one alone it is only reported."""
+
+_SKU = ("scope", "provider", "model_id", "unit", "tier", "region")
+
+
+def learned(lines: pl.DataFrame, causes: pl.DataFrame, billed: pl.DataFrame, computed: pl.DataFrame,
+            deals: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Learnings of a month: `SCHEMA`, the costliest first.
+
+    `kind`: `price` (the book's price is not the bill's), `unpriced_model`, `model_only_billed`, `model_only_logged`,
+    `project_only_billed`, `project_only_logged`, `model_name`, `unlogged_usage`, `discount_not_granted`.
+    """
+    made = [_prices(lines, causes), *_models(lines), *_projects(billed, computed), _names(lines),
+            _unlogged(causes, lines)]
+    if deals is not None:
+        made.append(_not_granted(lines))
+    told = pl.concat([frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in SCHEMA.items()) for frame in made])
+    return told.sort(pl.col("amount_usd").abs(), "kind", "scope", "model_id", "unit", "subject",
+                     descending=[True, *[False] * 5], nulls_last=True)
+
+
+def _prices(lines: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The price that the bill implies per SKU, where it is not the book's."""
+    of_price = causes.filter(pl.col("cause").is_in(["price_book", "price_change"])).select(
+        "line_id", "cause", "cause_usd")
+    met = lines.join(of_price, on="line_id").filter(pl.col("bought") > 0)
+    unpriced = pl.col("unpriced") > 0
+    found = met.group_by(*_SKU, "alt_price_id", _unpriced=unpriced).agg(
+        first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
+        billed_usd_per_million=(pl.col("asked_n").sum() / pl.col("bought_n").sum() * 1e6).round_sig_figs(9),
+        book_usd_per_million=(pl.col("expected_n").sum() / pl.col("bought_n").sum() * 1e6).round_sig_figs(9),
+        amount_usd=pl.col("cause_usd").sum(), cause=pl.col("cause").min())
+    since = pl.coalesce(pl.col("first_day").dt.to_string("%Y-%m-%d"), pl.lit("the start of the month"))
+    price = pl.format("{} USD per million {} of {} from {}", "billed_usd_per_million", "unit", "model_id", since)
+    action = (pl.when(pl.col("alt_price_id").is_not_null()).then(
+        pl.lit("the book has this price at another date: check its valid_from against the provider's page"))
+        .when((pl.col("lines") < FEWEST_LINES) & ~pl.col("_unpriced")).then(
+            pl.lit("one line alone says so: wait for a second before correcting the book"))
+        .otherwise(pl.lit("add to the price book: ") + price))
+    return found.with_columns(
+        kind=pl.when("_unpriced").then(pl.lit("unpriced_model")).otherwise(pl.lit("price")),
+        service_tier=pl.col("tier"),
+        book_usd_per_million=pl.when("_unpriced").then(None).otherwise(pl.col("book_usd_per_million")), action=action)
+
+
+def _models(lines: pl.DataFrame) -> list[pl.DataFrame]:
+    """Models that only the bill, or only the logs know in the whole month."""
+    named = lines.filter(pl.col("model_id").is_not_null() & pl.col("unit").is_not_null())
+    sides = named.group_by("scope", "model_id").agg(
+        billed=pl.col("on_bill").any(), logged=pl.col("in_logs").any(), provider=pl.col("provider").min(),
+        first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
+        bill=pl.col("billed_usd").sum(), cost=pl.col("computed_usd").sum())
+    only_billed = sides.filter(~pl.col("logged")).with_columns(
+        kind=pl.lit("model_only_billed"), amount_usd=pl.col("bill"),
+        action=pl.lit("no source logs this model: find out who calls it, and add its log as a source"))
+    only_logged = sides.filter(~pl.col("billed")).with_columns(
+        kind=pl.lit("model_only_logged"), amount_usd=-pl.col("cost"),
+        action=pl.lit("the bill does not know this model: is it billed by another name or issuer, or free?"))
+    return [only_billed, only_logged]
+
+
+def _projects(billed: pl.DataFrame, computed: pl.DataFrame) -> list[pl.DataFrame]:
+    """Projects that one side never names, in scopes where both sides name projects in the same words."""
+    theirs = billed.select("scope", subject="sub_account", amount="billed_usd").drop_nulls("subject").group_by(
+        "scope", "subject").agg(pl.col("amount").sum(), lines=pl.len())
+    ours = computed.select("scope", subject="project_id", amount="list_usd").drop_nulls("subject").group_by(
+        "scope", "subject").agg(pl.col("amount").sum(), lines=pl.len())
+    shared = theirs.join(ours, on=["scope", "subject"])["scope"].unique().to_list()
+    alike = pl.col("scope").is_in(shared)
+    return [
+        theirs.filter(alike).join(ours, on=["scope", "subject"], how="anti").with_columns(
+            kind=pl.lit("project_only_billed"), amount_usd=pl.col("amount"),
+            action=pl.lit("no source logs this project: add its log, or assign its key")),
+        ours.filter(alike).join(theirs, on=["scope", "subject"], how="anti").with_columns(
+            kind=pl.lit("project_only_logged"), amount_usd=-pl.col("amount"),
+            action=pl.lit("the bill does not know this project: check who pays for it")),
+    ]
+
+
+def _names(lines: pl.DataFrame) -> pl.DataFrame:
+    """Models that logs and bill call by different names."""
+    renamed = lines.filter(pl.col("moved").fill_null("") == "model_mapping")
+    return renamed.group_by("scope", "provider", "model_id", subject="logged_model").agg(
+        first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
+        amount_usd=(pl.col("billed_usd") - pl.col("computed_usd")).sum()).with_columns(
+        kind=pl.lit("model_name"), action=pl.format("logged as {}, billed as {}: state it as an alias, or correct the "
+                                                    "model that is logged", "subject", "model_id"))
+
+
+def _unlogged(causes: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Usage that is billed and not logged, by model."""
+    missing = causes.filter((pl.col("cause") == "missing_usage") | (
+        (pl.col("cause") == "quantity") & (pl.col("cause_usd") > 0))).select("line_id", "cause_usd")
+    return lines.join(missing, on="line_id").group_by("scope", "provider", "model_id").agg(
+        first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
+        amount_usd=pl.col("cause_usd").sum()).with_columns(
+        kind=pl.lit("unlogged_usage"),
+        action=pl.lit("billed, but not in any log: look for a gap in the export, retries, a playground, a direct key"))
+
+
+def _not_granted(lines: pl.DataFrame) -> pl.DataFrame:
+    """Agreed discounts that the bill does not show: money to claim back."""
+    owed = lines.filter(pl.col("agreed_factor").is_not_null() & ~pl.col("granted") & (pl.col("factor").is_null())
+                        & pl.col("on_bill") & (pl.col("discount_usd") == ZERO))
+    pct = (1 - pl.col("agreed_factor")).round(9).cast(pl.Decimal(38, 9))
+    return owed.with_columns(_owed=(pl.col("list_usd").cast(pl.Decimal(38, 9)) * pct).cast(USD)).group_by(
+        "scope", "provider", "model_id", subject="contract").agg(
+        first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
+        amount_usd=pl.col("_owed").sum()).with_columns(
+        kind=pl.lit("discount_not_granted"),
+        action=pl.lit("the contract's discount is not on the bill: claim it from the issuer"))
