@@ -13,13 +13,14 @@ import pytest
 
 from costops.flows.sources.api import anthropic_api, cloud_costs, gateway_api, openai_api
 from costops.flows.sources.api.client import Api, told_wait
+from costops.flows.sources.api.kinds import PULLER, Access, pull_source
 from costops.flows.sources.api.landing import Chain, Pulled, pull
 from costops.transforms.billing.bill import Input, Options
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.billing.snapshot import read_bill
 from costops.transforms.buckets.feed import read_usage
 from costops.transforms.buckets.kinds import USAGE_FORMAT
-from costops.transforms.errors import Unreachable
+from costops.transforms.errors import Unreachable, Usage
 from costops.transforms.window import Window
 from tests.replay.server import KEY, Provider, serving
 
@@ -258,3 +259,26 @@ def test_headers_of_the_client_do_not_show_in_its_requests_address() -> None:
     api = openai_api.connect(KEY)
     assert KEY not in str(httpx.URL(api.place("organization/costs")))
     assert json.dumps(api.place("organization/costs")) == '"https://api.openai.com/v1/organization/costs"'
+
+
+def test_every_puller_of_the_registry_pulls_full_days_only(tmp_path: Path) -> None:
+    today = date(2026, 9, 3)
+    for kind in PULLER:
+        options = {"scope": "/subscriptions/s", "table": "p.d.t", "location": "EU"}
+        with serving(Provider()) as address:
+            base = {"openai.usage": "/v1", "openai.costs": "/v1", "gcp.billing_export": "/bigquery/v2"}.get(kind, "")
+            access = Access(KEY, KEY, address + base, options=options,
+                            client={} if kind == "aws.cost_explorer" else {"sleep": lambda _: None})
+            made = pull_source(kind, access, Folder(tmp_path / kind), SHORT, today=today, as_of=FIRST)
+            none = pull_source(kind, access, Folder(tmp_path / kind), Window(today, date(2026, 9, 9)), today=today,
+                               as_of=FIRST)
+        assert made.names
+        assert not none.names
+        assert kind in BILL_FORMAT or kind in USAGE_FORMAT
+    assert "planted" not in repr(Access(KEY, KEY))
+
+
+def test_a_source_without_its_key_is_wrong_configuration(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match=r"\$OPENAI_ADMIN_KEY is empty or not set"):
+        pull_source("openai.costs", Access(key_from="$OPENAI_ADMIN_KEY"), Folder(tmp_path), SHORT,
+                    today=date(2026, 11, 1), as_of=FIRST)
