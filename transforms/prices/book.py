@@ -7,7 +7,7 @@ the prices of all its units. Per unit and instant the highest feed wins whole; l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -39,9 +39,17 @@ def book() -> pl.DataFrame:
 @lru_cache(maxsize=1)
 def shipped() -> tuple[Price, ...]:
     """All prices of the feeds that ship, reviewed corrections first."""
+    return assemble(litellm.prices())
+
+
+def assemble(filler: Sequence[Price]) -> tuple[Price, ...]:
+    """All prices of a book: reviewed, genai-prices, what an undated feed adds to them, and the regions that follow.
+
+    `filler` is that feed, as `litellm.read` tells it: so a newer map becomes a book, to be compared and let in.
+    """
     dated = (*reviewed.prices(), *genai.prices())
     models = catalogue({(p.provider, p.model_id) for p in dated}, aliases())
-    found = (*dated, *litellm.fill(litellm.prices(), models, dated))
+    found = (*dated, *litellm.fill(filler, models, dated))
     return (*found, *reviewed.uplifted(found))
 
 

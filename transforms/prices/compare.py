@@ -10,8 +10,8 @@ import polars as pl
 
 from costops.transforms.prices import reviewed
 from costops.transforms.prices.book import aliases, build, overlaps
-from costops.transforms.prices.entry import NEVER, Price
-from costops.transforms.prices.feeds import genai, litellm
+from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, Price
+from costops.transforms.prices.feeds import genai, litellm, model_prices
 from costops.transforms.prices.models import catalogue
 
 _SPOT = ("provider", "model_id", "region", "service_tier", "mode", "unit", "min_input", "in_schedule")
@@ -44,7 +44,24 @@ def shipped_feeds(at: datetime) -> list[pl.DataFrame]:
     dated = (*reviewed.prices(), *genai.prices())
     models = catalogue({(p.provider, p.model_id) for p in dated}, aliases())
     return [at_instant(feed, at) for feed in
-            (reviewed.prices(), genai.prices(), litellm.aligned(litellm.prices(), models))]
+            (reviewed.prices(), genai.prices(), litellm.aligned(litellm.prices(), models),
+             litellm.aligned(model_prices.prices(), models))]
+
+
+def contested_dates(first: Sequence[Price], second: Sequence[Price], *, apart: timedelta = timedelta(days=1)
+                    ) -> pl.DataFrame:
+    """Changes to the same price that two feeds date more than `apart` from each other, widest first."""
+    def changes(prices: Sequence[Price]) -> dict[tuple[str, ...], datetime]:
+        return {(p.provider, p.model_id, p.service_tier, p.unit, str(p.min_input), f"{p.price_usd.normalize():f}"):
+                p.valid_from for p in prices if p.valid_from > EVER and p.region == GLOBAL and not p.in_schedule}
+
+    mine, theirs = changes(first), changes(second)
+    rows = [(*spot[:4], spot[5], mine[spot], theirs[spot], (theirs[spot] - mine[spot]).total_seconds() / 86_400)
+            for spot in sorted(mine.keys() & theirs.keys()) if abs(theirs[spot] - mine[spot]) > apart]
+    schema: dict[str, pl.DataType] = {
+        **dict.fromkeys(("provider", "model_id", "service_tier", "unit", "price_usd"), pl.String()),
+        "applied_from": pl.Datetime("us"), "other_from": pl.Datetime("us"), "days_apart": pl.Float64()}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(pl.col("days_apart").abs(), descending=True)
 
 
 def check(feeds: Sequence[pl.DataFrame], usage: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -13,7 +13,8 @@ from costops.transforms.errors import Usage
 from costops.transforms.prices import compare, reviewed
 from costops.transforms.prices.book import book, build, overlaps, with_overrides
 from costops.transforms.prices.entry import Price, clean, instant, rate
-from costops.transforms.prices.feeds import genai, litellm
+from costops.transforms.prices.feeds import genai, litellm, model_prices
+from costops.transforms.prices.models import catalogue
 from costops.transforms.tables import CORE_PRICE
 
 NOW = datetime(2026, 11, 23, 12)
@@ -155,3 +156,23 @@ def test_rates_are_exact_fractions_of_a_pico_dollar() -> None:
     assert rate(Decimal("2.5"), 10**6) == (2_500_000, 1)
     assert rate(Decimal("0.111"), 3600) == (92_500_000, 3)
     assert clean(Decimal("0.18000000000000002")) == Decimal("0.18")
+
+
+def test_dates_that_feeds_contest_are_shown() -> None:
+    models = catalogue({(p.provider, p.model_id) for p in genai.prices()}, genai.aliases())
+    told = compare.contested_dates(genai.prices(), litellm.aligned(model_prices.prices(), models))
+    medium = (pl.col("model_id") == "mistral-medium-latest") & (pl.col("unit") == "output")
+    moved = told.filter(medium).row(0, named=True)
+    assert (moved["applied_from"].day, moved["other_from"].day, round(moved["days_apart"])) == (16, 4, 19)
+
+
+def test_a_second_opinion_is_dated_and_never_charged_by() -> None:
+    data = b"""{"prices": {"alibaba": {"qwen-x": {"thinking": [{"start": null, "rates": null},
+        {"start": "2026-01-01T00:00:00Z", "rates": {"input": 0.4, "output": 4, "tiers": [{"above": 256000, "input": 1.2, "output": 12}]}},
+        {"start": "2026-02-01T00:00:00Z", "rates": {"input": 0.4, "output": 5}}]}}}}"""
+    prices = list(model_prices.read(data, version="test"))
+    assert {p.mode for p in prices} == {"thinking"}
+    assert sorted((p.unit, p.min_input, p.price_usd, p.valid_from.month) for p in prices) == [
+        ("output", 0, 4, 1), ("output", 0, 5, 2), ("output", 256_001, 12, 1), ("uncached_input", 0, Decimal("0.4"), 1),
+        ("uncached_input", 0, Decimal("0.4"), 2), ("uncached_input", 256_001, Decimal("1.2"), 1)]
+    assert not book()["price_source"].str.contains("model-prices").any()
