@@ -31,7 +31,7 @@ CHUNK = 2_000  # series at once; bounds the memory
 class Rules:
     """When a day is an anomaly; the defaults give about one false alarm in ten series a year."""
 
-    sigmas: float = 4.3
+    sigmas: float = 4.25
     step_sigmas: float = STEP_SIGMAS
     least_share: float = 0.12  # times more or less than expected, for spikes and drops
     least_step: float = 0.08  # of the level, for a lasting change

@@ -133,6 +133,6 @@ def doubt(residual: Array) -> Array:
     weeks = np.maximum(known.sum(axis=1, keepdims=True) / 7, 1.0)
     total = np.cumsum(np.pad(known, ((0, 0), (TREND_DAYS // 2 + 1, TREND_DAYS // 2))), axis=1)
     days = np.maximum(total[:, TREND_DAYS:] - total[:, :-TREND_DAYS], 1)
-    full = np.minimum(known.sum(axis=1, keepdims=True), TREND_DAYS)
+    full = np.clip(known.sum(axis=1, keepdims=True), 1, TREND_DAYS)
     typical = 1 + 1.57 / full
     return np.asarray(np.sqrt((1 + 1.57 / weeks + 1.57 / days) / typical))
