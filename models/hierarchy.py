@@ -95,7 +95,7 @@ def summing_matrix(names: list[str], edges: list[tuple[str, str]]) -> tuple[list
 def reconcile(forecasts: pl.DataFrame, edges: pl.DataFrame, variances: pl.DataFrame | None = None) -> pl.DataFrame:
     """Return the forecasts with parts that sum to their parents on every day.
 
-    Means, where there are any, are added up; medians do not add up exactly in nature, here they do.
+    Only means add up: where there is a `mean`, that is what is reconciled, and `yhat` becomes it.
 
     `edges` holds parent and child; `variances` unique_id and variance, from the backtest. Without it the
     parts are added up. Each interval keeps its own width and moves with its centre, so the total's
@@ -104,7 +104,8 @@ def reconcile(forecasts: pl.DataFrame, edges: pl.DataFrame, variances: pl.DataFr
     names = forecasts["unique_id"].unique(maintain_order=True).to_list()
     _, summing = summing_matrix(names, list(edges.select("parent", "child").iter_rows()))
     days = forecasts["ds"].unique().sort()
-    wide = forecasts.pivot(on="unique_id", index="ds", values="yhat").sort("ds").select(names)
+    centre = "mean" if "mean" in forecasts.columns else "yhat"
+    wide = forecasts.pivot(on="unique_id", index="ds", values=centre).sort("ds").select(names)
     base = wide.to_numpy().T
     if not np.isfinite(base.astype(np.float64)).all():
         raise HierarchyError("the levels do not cover the same days; forecast them to the same horizon and cutoff")
@@ -115,6 +116,10 @@ def reconcile(forecasts: pl.DataFrame, edges: pl.DataFrame, variances: pl.DataFr
         {"unique_id": np.repeat(names, len(days)), "ds": pl.concat([days] * len(names)), "coherent": fitted.ravel()}
     )
     joined = forecasts.join(moved, on=["unique_id", "ds"], how="left", maintain_order="left")
-    shift = pl.col("coherent") - pl.col("yhat")
-    bounds = [(pl.col(b) + shift).clip(lower_bound=0.0).alias(b) for b in BOUNDS if b in forecasts.columns]
-    return joined.with_columns(*bounds, yhat=pl.col("coherent")).drop("coherent")
+    shift = pl.col("coherent") - pl.col(centre)
+    moved_bounds = []
+    for bound in (b for b in BOUNDS if b in forecasts.columns):
+        outer = pl.max_horizontal if bound.startswith("hi") else pl.min_horizontal
+        moved_bounds.append(outer((pl.col(bound) + shift).clip(lower_bound=0.0), pl.col("coherent")).alias(bound))
+    same = [pl.col("coherent").alias(name) for name in {"yhat", centre}]
+    return joined.with_columns(*moved_bounds, *same).drop("coherent")

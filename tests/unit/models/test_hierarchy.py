@@ -67,3 +67,10 @@ def test_a_level_without_a_forecast_is_named() -> None:
 def test_a_cycle_is_refused() -> None:
     with pytest.raises(HierarchyError, match="own ancestor"):
         summing_matrix(["a", "b"], [("a", "b"), ("b", "a")])
+
+
+def test_of_intermittent_parts_the_means_are_added_up() -> None:
+    base = frame({"t": 10, "m": 5, "a": 0, "b": 0, "c": 5}).with_columns(mean=pl.Series([10.0, 5, 3, 2, 5]))
+    out = reconcile(base, EDGES)
+    assert [value(out, n) for n in "tmabc"] == [10, 5, 3, 2, 5]
+    assert value(out, "a", "hi95") >= 3
