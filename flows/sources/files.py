@@ -77,8 +77,15 @@ def find(uri: str, home: Path) -> list[Found]:
         pattern = "**"
     matcher = re.compile(_regex(pattern))
     prefix = "" if isinstance(store, Folder) else _prefix(pattern)
-    return [Found(store, item, _name(store, item, home)) for item in store.list(prefix)
-            if matcher.fullmatch(item.key)]
+    listed = list(store.list(prefix))
+    if not listed and prefix == pattern:            # it names one object, which no listing of folders finds
+        listed = [item for item in store.list(prefix[: prefix.rfind("/") + 1]) if item.key == pattern]
+    return [Found(store, item, _name(store, item, home)) for item in listed
+            if matcher.fullmatch(item.key) and not _hidden(item.key.removeprefix(prefix))]
+
+
+def _hidden(key: str) -> bool:
+    return any(part.startswith(".") for part in key.split("/"))
 
 
 def prepare(found: Found, scratch: Path) -> Prepared:
