@@ -14,7 +14,7 @@ from costops.transforms.billing.finding import Finding, findings
 from costops.transforms.billing.text import Damaged, document, instant
 
 _PERIOD = re.compile(r"billing_period=(\d{4}-\d{2})", re.IGNORECASE)
-_DATED = re.compile(r"/(\d{8})-(\d{8})/")
+_FOLDER = re.compile(r"/\d{8}-\d{8}/(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})/")
 _RUN = re.compile(r"/(\d{4}-?\d{2}-?\d{2}T\d{2}[:-]?\d{2}[:-]?\d{2}(?:\.\d+)?Z?)[-/]")
 
 
@@ -45,7 +45,7 @@ def plan_by_manifest(inputs: Sequence[Input], options: Options) -> tuple[list[De
     manifests = [item for item in inputs if item.uri.lower().endswith("manifest.json")]
     files = [item for item in inputs if item not in manifests]
     if not manifests:
-        return by_time(files), findings([], source=options.source)
+        return by_time([_run_of(item) for item in files]), findings([], source=options.source)
     found: list[Finding] = []
     read: list[Manifest] = []
     for item in sorted(manifests, key=lambda i: i.uri):
@@ -74,6 +74,14 @@ def plan_by_manifest(inputs: Sequence[Input], options: Options) -> tuple[list[De
                              expected="files that a manifest lists", actual=f"{len(stray)} files that none lists"))
     order = sorted(deliveries.values(), key=lambda d: (d.as_of or NEVER, d.periods, d.label))
     return order, findings(found, source=options.source)
+
+
+def _run_of(item: Input) -> Input:
+    """The input as seen at the time that its run folder tells: two runs of one export are two deliveries."""
+    found = _FOLDER.search(item.uri)
+    if item.seen_at is not None or not found:
+        return item
+    return replace(item, as_of=instant(f"{found[1]}-{found[2]}-{found[3]}T{found[4]}:{found[5]}:00"))
 
 
 def _manifest(item: Input) -> Manifest:

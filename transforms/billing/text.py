@@ -122,7 +122,7 @@ def sheet_batches(path: Path, sheet: Sheet, *, rename: Callable[[str], str | Non
 
     def start(encoding: str) -> pc.CSVStreamingReader:
         return pc.open_csv(
-            opened(path),
+            stream,
             read_options=pc.ReadOptions(column_names=unique, skip_rows=1, block_size=batch_bytes,
                                         use_threads=False, encoding=encoding),
             parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True,
@@ -130,16 +130,17 @@ def sheet_batches(path: Path, sheet: Sheet, *, rename: Callable[[str], str | Non
             convert_options=pc.ConvertOptions(column_types=dict.fromkeys(unique, pa.string()),
                                               include_columns=list(ours), strings_can_be_null=False),
         )
-    try:
-        reader = start(sheet.encoding)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return
-        sheet.encoding = "latin-1"
-        sheet.bad.clear()
-        reader = start("latin-1")
-    for frame in _numbered(reader, sheet):
-        yield frame.rename(ours)
+    with opened(path) as stream:
+        try:
+            reader = start(sheet.encoding)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return
+            raise Damaged(str(error)) from None
+        except (EOFError, OSError, zstandard.ZstdError) as error:
+            raise Damaged(str(error)) from None
+        for frame in _numbered(reader, sheet):
+            yield frame.rename(ours)
 
 
 def _numbered(reader: pc.CSVStreamingReader, sheet: Sheet) -> Iterator[pl.DataFrame]:
