@@ -128,23 +128,31 @@ def forecast_days(actual: Sequence[tuple[date, Decimal]], ahead: Sequence[Mappin
     ])
 
 
-def waterfall(steps: Sequence[tuple[str, str, Decimal, Decimal]], *, height: int = 260) -> Spec:
-    """Steps (name, kind, from, to) from a first total to a last; kinds are `total`, `up`, `down`."""
-    values = [{"n": name, "k": kind, "a": drawn(start), "b": drawn(end), "v": drawn(end - start), "i": i}
-              for i, (name, kind, start, end) in enumerate(steps)]
-    tip = [{"field": "n", "type": "nominal", "title": "Step"},
-           {"field": "v", "type": "quantitative", "title": "USD", "format": "+,.2f"},
+def waterfall(steps: Sequence[tuple[str, str, Decimal, Decimal]], texts: Sequence[str]) -> Spec:
+    """Steps (name, kind, from, to) from a first total to a last, each with its amount in words beside it.
+
+    Kinds are `total`, `up`, `down`. Where the steps are small beside the totals, the axis begins near the totals.
+    """
+    ends = [drawn(end) or 0.0 for *_, end in steps]
+    low, high = min(ends), max(ends)
+    spread = max(high - low, abs(high) * 1e-6, 0.01)
+    begin = low - spread * 0.4 if low > spread else min(0.0, low - spread * 0.05)
+    values = [{"n": name, "k": kind, "a": round(begin, 6) if kind == "total" and begin > 0 else drawn(start),
+               "b": drawn(end), "m": max(drawn(start) or 0.0, drawn(end) or 0.0), "t": text, "i": i}
+              for i, ((name, kind, start, end), text) in enumerate(zip(steps, texts, strict=True))]
+    tip = [{"field": "n", "type": "nominal", "title": "Step"}, {"field": "t", "type": "nominal", "title": "USD"},
            {"field": "b", "type": "quantitative", "title": "Running total", "format": ",.2f"}]
-    y = {"field": "n", "type": "nominal", "sort": {"field": "i"},
-         "axis": {"title": None, "labelLimit": 130, "labelColor": "var(--ink)"}}
-    scale = {"zero": False, "nice": True}
-    return _frame(max(height, 26 * len(steps)), data={"values": values}, mark={"type": "bar", "height": {"band": 0.62}},
-                  encoding={
-        "y": y,
-        "x": {"field": "a", "type": "quantitative", "scale": scale, "axis": {
-            "grid": True, "format": "$~s", "tickCount": 5, "title": None}},
-        "x2": {"field": "b"},
-        "color": {"field": "k", "type": "nominal", "legend": None, "scale": {
-            "domain": ["total", "up", "down"], "range": ["var(--c1)", "var(--c6)", "var(--c3)"]}},
-        "tooltip": tip,
-    })
+    y = {"field": "n", "type": "nominal", "sort": {"field": "i"}, "axis": {
+        "title": None, "labelLimit": 130, "labelColor": "var(--ink)"}}
+    scale = {"zero": False, "nice": False, "domain": [round(begin, 6), round(high + spread * 0.28, 6)]}
+    axis = {"grid": True, "format": "$,.0f" if spread >= 5 else "$,.2f", "tickCount": 4, "title": None,
+            "labelOverlap": "greedy", "labelFlush": True}
+    return _frame(27 * len(steps), data={"values": values}, encoding={"y": y}, layer=[
+        {"mark": {"type": "bar", "height": {"band": 0.62}, "minBandSize": 1},
+         "encoding": {"x": {"field": "a", "type": "quantitative", "scale": scale, "axis": axis}, "x2": {"field": "b"},
+                      "color": {"field": "k", "type": "nominal", "legend": None, "scale": {
+                          "domain": ["total", "up", "down"], "range": ["var(--c1)", "var(--c6)", "var(--c3)"]}},
+                      "tooltip": tip}},
+        {"mark": {"type": "text", "align": "left", "dx": 6, "clip": False},
+         "encoding": {"x": {"field": "m", "type": "quantitative"}, "text": {"field": "t"}}},
+    ])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -138,10 +139,11 @@ def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and column.endswith("_usd"):
+    if isinstance(value, float) and column.endswith("_usd") and math.isfinite(value):
         return money(Decimal(str(round(value, 12))), digits=digits)
     if isinstance(value, float):
-        return percent(Decimal(str(round(value, 9)))) if _is_share(column) else f"{value:,.3g}"
+        share = _is_share(column) and math.isfinite(value)
+        return percent(Decimal(str(round(value, 9)))) if share else _plain_number(value)
     if isinstance(value, Decimal):
         return percent(value) if _is_share(column) else money(value, digits=digits)
     if isinstance(value, int):
@@ -153,6 +155,12 @@ def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:
     if isinstance(value, list):
         return ", ".join(value_text(item) for item in value)
     return plain(value)
+
+
+def _plain_number(value: float) -> str:
+    if not math.isfinite(value):
+        return NOTHING
+    return (f"{value:,.2f}" if abs(value) >= 10 or value == 0 else f"{value:.3g}").replace("-", MINUS)
 
 
 def _is_share(column: str) -> bool:

@@ -47,12 +47,13 @@ class NightlyData:
     price_sources: pl.DataFrame | None = None
     """`price_source`, `requests`, `list_cost_usd`: what each price source priced; further columns are shown."""
     forecast: pl.DataFrame | None = None
-    """`unique_id, ds, yhat, lo80, hi80, lo95, hi95`; `total` is drawn, else the first series."""
+    """`out_forecast` (or `unique_id, ds, yhat, lo80, hi80, lo95, hi95`); `total` is drawn, else the first series."""
     month_end: pl.DataFrame | None = None
     """One row per series: spent, expected, low and high of the month."""
     budgets: pl.DataFrame | None = None
-    """One row per budget: `name`, `budget_usd`, `spent_usd`, `expected_usd`, `chance_exceeded`, `exhausted_on`."""
+    """`out_budget`."""
     anomalies: pl.DataFrame | None = None
+    """`out_anomaly`, or rows of events."""
     reconciliation: pl.DataFrame | None = None
     """`out_reconciliation`."""
     completeness: pl.DataFrame | None = None

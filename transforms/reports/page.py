@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and how the cells under it are set: `text`, `number`, `bar`, `spark`, `code`."""
+    """A heading and how the cells under it are set: `text`, `day`, `number`, `bar`, `spark`, `code`."""
 
     title: str
     kind: str = "text"
@@ -56,6 +56,11 @@ class Table:
     empty: str = "Nothing to list."
     headed: bool = False
     kind: str = field(default="table", init=False)
+
+    @property
+    def stacked(self) -> bool:
+        """True where the rows read better one under the other on a phone."""
+        return any("long" in column.kind or "code" in column.kind for column in self.columns)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ import polars as pl
 from costops.transforms.reports.figures import digits_for, exact, titled, value_text
 from costops.transforms.reports.page import Cell, Column, Table
 
-_LONG = frozenset({"detail", "reason", "action", "advice", "drivers", "excerpt", "note", "text", "why", "mend"})
+_LONG = frozenset({"detail", "reason", "action", "advice", "drivers", "excerpt", "where", "note", "text", "why",
+                   "mend"})
 
+_CODES = frozenset({"kind", "outcome", "cause", "reason", "matched_by"})
 _TITLES = {**{f"{end}{level}{unit}": f"{said}, {level}%{shown}" for end, said in (("low", "Low"), ("high", "High"),
                                                                                  ("lo", "Low"), ("hi", "High"))
               for level in (80, 95) for unit, shown in (("", ""), ("_usd", " (USD)"))},
-           "yhat": "Expected", "ds": "Day", "unique_id": "Series", "chance_exceeded": "Chance to exceed"}
+           "yhat": "Expected", "ds": "Day", "effect_usd": "Effect (USD)", "unique_id": "Series",
+           "chance_exceeded": "Chance to exceed"}
 
 
 def frame_table(frame: pl.DataFrame, caption: str, *, order: Sequence[str] = (),
@@ -41,8 +44,12 @@ def _decimals(values: pl.Series) -> list[Decimal]:
 def _kind(frame: pl.DataFrame, name: str) -> str:
     if frame.schema[name].is_numeric():
         return "number"
+    if isinstance(frame.schema[name], pl.Date | pl.Datetime):
+        return "day"
     return "text long" if name in _LONG else "text"
 
 
 def _cell(value: Any, name: str, digits: int) -> Cell:
+    if name in _CODES and isinstance(value, str):
+        value = value.replace("_", " ")
     return Cell(value_text(value, name, digits=digits), exact=exact(value) if isinstance(value, Decimal) else "")

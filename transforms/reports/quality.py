@@ -45,7 +45,7 @@ def gates(data: NightlyData) -> Part | None:
                   Cell(percent(gate.limit), exact=str(gate.limit)), text_cell(gate.detail, missing=""))
                  for gate in data.gates)
     table = Table("Quality gates", (Column("Gate"), Column("State"), Column("Measured", "number"),
-                                    Column("Limit", "number"), Column("Detail")), rows)
+                                    Column("Limit", "number"), Column("Detail", "text long")), rows)
     figures = [{"name": g.name, "value": g.value, "limit": g.limit, "failed": g.failed, "detail": g.detail}
                for g in data.gates]
     lead = "A run whose gates fail is complete, but look before you pass its figures on."
@@ -135,8 +135,9 @@ def freshness(data: NightlyData) -> Part:
     total = {column: int(data.inputs[column].sum()) for column in _READ}
     table = Table(
         "Data freshness and completeness by source",
-        (Column("Source"), Column("Last day"), Column("Missing days", "number"), Column("Records read", "number"),
-         Column("Kept", "number"), Column("Duplicates", "number"), Column("Findings", "number"),
+        (Column("Source"), Column("Last day", "day"), Column("Missing days", "number"),
+         Column("Records read", "number"), Column("Kept", "number"), Column("Duplicates", "number"),
+         Column("Findings", "number"),
          Column("Not billable", "number"), Column("Adds up")), tuple(rows),
         foot=(Cell("Total"), Cell(""), Cell(""), *(count_cell(total[column]) for column in _READ), Cell("")),
         empty="No input has been read yet.")
@@ -195,7 +196,7 @@ def provenance(parts: Sequence[Part]) -> Part:
     rows = tuple((text_cell(part.section.title), text_cell(trace.dataset), Cell(trace.sql))
                  for part in parts for trace in part.section.traces)
     table = Table("Dataset and query of each section",
-                  (Column("Section"), Column("Dataset"), Column("Query", "code pre")), rows)
+                  (Column("Section"), Column("Dataset", "name"), Column("Query", "code pre")), rows)
     lead = ("Every figure is a sum over a dataset of the lake. Run these with cost-ops query, or in any DuckDB over "
             "the Parquet files, and compare.")
     return Part("provenance", Section("provenance", "Where each number comes from", lead, (table,)),

@@ -183,7 +183,7 @@ def _stacked(data: NightlyData, period: Period, key: str) -> tuple[Chart, list[d
     total = _sums(dict(lines), len(period.days))
     table = Table(
         f"Spend per day and {_NOUN[key]}, US dollars",
-        (Column("Day"), *(Column(name, "number") for name, _ in lines), Column("Total", "number")),
+        (Column("Day", "day"), *(Column(name, "number") for name, _ in lines), Column("Total", "number")),
         tuple((Cell(day_text(day)), *(money_cell(values[i], digits=digits) for _, values in lines),
                money_cell(total[i], digits=digits)) for i, day in reversed(list(enumerate(period.days)))))
     chart = Chart(

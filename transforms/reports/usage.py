@@ -72,7 +72,8 @@ def cache(data: NightlyData) -> Part:
     chart = Chart("cache", "Share of input tokens read from cache, per day",
                   f"Line of the daily share of input read from cache, {period.text}.",
                   share_days(shares, title="Read from cache"),
-                  Table("Share of input read from cache, per day", (Column("Day"), Column("Read from cache", "number")),
+                  Table("Share of input read from cache, per day",
+                        (Column("Day", "day"), Column("Read from cache", "number")),
                         tuple((Cell(day_text(day)), Cell(percent(share))) for day, share in reversed(shares))))
     used = [row for row in rows if row["cache_read_tokens"] or row["write_tokens"]]
     digits = digits_for((total["saved_usd"], total["read_cost_usd"], total["write_cost_usd"]))
@@ -195,7 +196,7 @@ def unpriced(data: NightlyData) -> Part:
     table = Table(f"Usage without a price, {period.text}",
                   (Column("Model"), Column("Requests", "number"), Column("Input tokens", "number"),
                    Column("Output tokens", "number"), Column("At least (USD)", "number"),
-                   Column("At most (USD)", "number"), Column("Seen")), tuple(rows))
+                   Column("At most (USD)", "number"), Column("Seen", "day")), tuple(rows))
     blocks: tuple[Any, ...] = (Note("Every request of these days has a price.", "good"),)
     if rows:
         whole = measured(data.spend_daily, period)

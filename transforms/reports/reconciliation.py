@@ -1,0 +1,368 @@
+"""The monthly reconciliation report: computed against billed, why they differ, and the sign-off.
+
+`gap_usd` is billed less computed; the causes of a line sum to its gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from costops.transforms.reports.charts import waterfall
+from costops.transforms.reports.export import json_document, xlsx_bytes
+from costops.transforms.reports.figures import (
+    DASH,
+    digits_for,
+    exact,
+    instant_text,
+    money,
+    percent,
+    plain,
+    plural,
+    ratio,
+)
+from costops.transforms.reports.nightly_data import records
+from costops.transforms.reports.page import (
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Chart,
+    Column,
+    Fields,
+    Note,
+    Page,
+    Section,
+    Switch,
+    Table,
+    Trace,
+    count_cell,
+    money_cell,
+    render,
+    share_cell,
+    text_cell,
+)
+from costops.transforms.reports.plain_tables import frame_table
+from costops.transforms.reports.reconciliation_lines import by_cause, by_issuer, largest, lines_of, steps
+
+ZERO = Decimal(0)
+SCHEMA = "llm-costops.reconciliation/1"
+
+CAUSE: dict[str, tuple[str, str]] = {
+    "missing_usage": ("Billed, not logged", "find the logs of these days or keys; deliver them and run again"),
+    "extra_usage": ("Logged, not billed", "wait for a late bill; if it stays, ask the provider before you accrue it"),
+    "quantity": ("Other quantity", "compare the token counts of the evidence with the provider's usage report"),
+    "model_mapping": ("Other model", "map the billed model name to the logged one in the configuration"),
+    "tier": ("Other service tier", "check which tier the requests asked for and which served them"),
+    "price_change": ("Price changed", "date the price change in the price book as the bill has it"),
+    "price_book": ("Price book differs", "correct the price under data/reference, then reprice the month"),
+    "region": ("Other region", "check the region of the deployment; its price differs"),
+    "discount": ("Discount", "enter the discount as a contract, so that it is computed"),
+    "commitment": ("Commitment", "enter the commitment as a contract; look at what of it was not used"),
+    "credit": ("Credit", "nothing to do; credits lower the bill and not the usage"),
+    "tax": ("Tax", "nothing to do; tax is not part of the usage cost"),
+    "fx": ("Exchange rate", "nothing to do; the provider's rate differs from the rate table"),
+    "rounding": ("Rounding", "nothing to do; the provider rounds each line"),
+    "timing": ("Timing", "nothing to do; the amount stands in the month before or after"),
+    "tool_fee": ("Tool fee", "price the tool (search, code session) in the price book"),
+    "unmapped_line": ("Line not mapped", "map the SKU of the line in the configuration"),
+    "unexplained": ("Unexplained", "open the evidence; ask the provider with the line's id"),
+}
+"""Cause -> what to call it and what to do about it."""
+
+_MOST = 25
+
+
+@dataclass(frozen=True)
+class ReconciliationData:
+    """Frames and values of one month."""
+
+    month: str
+    generated_at: datetime
+    causes: pl.DataFrame
+    """`out_reconciliation`: one row per cause of a gap; further columns are evidence."""
+    lines: pl.DataFrame | None = None
+    """`out_reconciliation_line`: every line, also those without a gap. Without it only lines with a cause count."""
+    status: str = "provisional"
+    coverage: pl.DataFrame | None = None
+    """Per issuer: billed requests or tokens, and how much of it is logged."""
+    learnings: pl.DataFrame | None = None
+    """What the bill teaches: `kind` says what (`price`, `model_only_billed` ...), `amount_usd` how much it is about."""
+    invoices: pl.DataFrame | None = None
+    """Invoices against their bill lines."""
+    evidence: pl.DataFrame | None = None
+    """Evidence rows; without it, the further columns of `causes`."""
+    gates: tuple[tuple[str, bool, str], ...] = ()
+    """Name, passed, detail."""
+    lock_hash: str = ""
+    locked_at: datetime | None = None
+    snapshots: tuple[str, ...] = ()
+    """The bill snapshots that the figures rest on."""
+    run_id: str = ""
+    program_version: str = ""
+    prepared_by: str = ""
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def reconciliation_report(data: ReconciliationData) -> str:
+    """The report as one self-contained HTML file."""
+    sections = [_summary(data), _waterfalls(data), _causes(data), _largest(data), _coverage(data), _prices(data),
+                _unmatched(data), _invoices(data), _next(data), _sign_off(data)]
+    facts = (("Month", data.month), ("Made", instant_text(data.generated_at)), ("Status", data.status),
+             ("Run", data.run_id), ("Program", f"llm-costops {data.program_version}".strip()))
+    return render(Page(
+        f"Reconciliation {data.month}", f"Computed against billed LLM cost, {plain(data.status)}",
+        tuple((name, plain(value)) for name, value in facts if value),
+        tuple(section for section in sections if section is not None),
+        "Amounts are US dollars. Gap is billed less computed; the causes of every line sum to its gap exactly. Hold "
+        "the pointer over a figure to read all its digits. The workbook has every line, cause and piece of evidence."))
+
+
+def reconciliation_workbook(data: ReconciliationData) -> bytes:
+    """The workbook for finance: summary, lines, causes, unmatched, evidence."""
+    own = ("month", "issuer", "source", "account_id", "model_id", "unit", "day", "computed_usd", "billed_usd",
+           "gap_usd", "cause", "cause_usd", "status")
+    evidence = data.evidence
+    if evidence is None:
+        evidence = data.causes if set(data.causes.columns) - {*own} else data.causes.head(0)
+    none = pl.DataFrame({"note": pl.Series(["everything was seen on both sides"], dtype=pl.String)})
+    unmatched = _learned(data, prices=False)
+    return xlsx_bytes({
+        "summary": by_issuer(data.causes, data.lines),
+        "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
+        "unmatched": none if unmatched is None or unmatched.is_empty() else unmatched,
+        "evidence": evidence,
+    }, title=f"Reconciliation {data.month}", widths={"cause": 16, "issuer": 16})
+
+
+def reconciliation_json(data: ReconciliationData) -> bytes:
+    """The numbers of the report; amounts are strings with every digit."""
+    optional = {name: records(frame) for name, frame in (
+        ("coverage", data.coverage), ("learnings", data.learnings), ("invoices", data.invoices)) if frame is not None}
+    return json_document({
+        "schema": SCHEMA, "month": data.month, "generated_at": data.generated_at, "status": data.status,
+        "currency": "USD", "run_id": data.run_id, "program_version": data.program_version,
+        "lock": {"hash": data.lock_hash or None, "locked_at": data.locked_at, "snapshots": data.snapshots},
+        "gates": [{"name": name, "passed": passed, "detail": detail} for name, passed, detail in data.gates],
+        "total": _total(data), "by_issuer": records(by_issuer(data.causes, data.lines)),
+        "by_cause": records(by_cause(data.causes)), "causes": records(data.causes), **optional, "notes": data.notes,
+    })
+
+
+def _total(data: ReconciliationData) -> dict[str, Any]:
+    frame = by_issuer(data.causes, data.lines)
+    names = ("computed_usd", "billed_usd", "gap_usd", "unexplained_usd", "lines", "equal_lines")
+    row: dict[str, Any] = frame.select(pl.col(name).sum() for name in names).row(0, named=True)
+    return {**row, "unexplained_share": ratio(row["unexplained_usd"], row["billed_usd"])}
+
+
+def _trace(sql: str) -> tuple[Trace, ...]:
+    return (Trace("out_reconciliation_line" if "reconciliation_line" in sql else "out_reconciliation", sql),)
+
+
+def _summary(data: ReconciliationData) -> Section:
+    total = _total(data)
+    open_ = total["unexplained_usd"]
+    share = ratio(total["gap_usd"], total["billed_usd"])
+    large = Cards((
+        Card("Computed", money(total["computed_usd"], symbol="$"), exact=exact(total["computed_usd"]),
+             note="from the logs, at the prices that apply"),
+        Card("Billed", money(total["billed_usd"], symbol="$"), exact=exact(total["billed_usd"]),
+             note=plural(total["lines"], "bill line")),
+        Card("Gap", money(total["gap_usd"], symbol="$", sign=True), exact=exact(total["gap_usd"]),
+             note=f"{percent(share, sign=True)} of what was billed" if share is not None else "nothing was billed"),
+    ), "large")
+    small = [Card("Unexplained", money(open_, symbol="$"), exact=exact(open_), tone="bad" if open_ else "good",
+                  note=f"{percent(total['unexplained_share'])} of billed" if open_ else "every dollar has a cause"),
+             Card("Lines without a gap", f"{total['equal_lines']:,} of {total['lines']:,}",
+                  note="equal to the last digit"),
+             Card("Status", plain(data.status), note="locked" if data.lock_hash else "figures may still change")]
+    failed = [name for name, passed, _ in data.gates if not passed]
+    if data.gates:
+        small.append(Card("Gates", f"{len(failed)} failed" if failed else "all pass", tone="bad" if failed else "good",
+                          note=", ".join(plain(name).replace("_", " ") for name in failed or [one[0] for one in data.gates])))
+    table = _issuers(data)
+    blocks: tuple[Block, ...] = (large, Cards(tuple(small)), table, *(Note(plain(text, longest=600), "warn")
+                                                                     for text in data.notes))
+    if data.causes.is_empty() and (data.lines is None or data.lines.is_empty()):
+        blocks = (Note("No bill and no usage of this month has been read, so there is nothing to reconcile.", "warn"),)
+    return Section("summary", "Summary", "What we computed, what was billed, and what lies between.", blocks, _trace(
+        "SELECT issuer, sum(computed_usd), sum(billed_usd), sum(gap_usd), count(*) AS lines\n"
+        f"FROM out_reconciliation_line WHERE month = '{_month(data)}'\nGROUP BY issuer;"))
+
+
+def _month(data: ReconciliationData) -> str:
+    return "".join(char for char in data.month if char.isdigit() or char == "-")
+
+
+def _issuers(data: ReconciliationData) -> Table:
+    frame = by_issuer(data.causes, data.lines)
+    total = _total(data)
+    digits = digits_for(frame["billed_usd"])
+
+    def row(name: Cell, values: dict[str, Any], status: str) -> tuple[Cell, ...]:
+        return (name, money_cell(values["computed_usd"], digits=digits),
+                money_cell(values["billed_usd"], digits=digits),
+                money_cell(values["gap_usd"], digits=digits, sign=True),
+                Cell(percent(ratio(values["gap_usd"], values["billed_usd"]), sign=True)),
+                money_cell(values["unexplained_usd"], digits=digits, tone="bad" if values["unexplained_usd"] else ""),
+                count_cell(values["lines"]), Cell(status))
+
+    return Table("By issuer", (
+        Column("Issuer"), Column("Computed (USD)", "number"), Column("Billed (USD)", "number"),
+        Column("Gap (USD)", "number"), Column("Gap", "number"), Column("Unexplained (USD)", "number"),
+        Column("Lines", "number"), Column("Status", "name")),
+        tuple(row(text_cell(values["issuer"]), values, plain(values["status"] or DASH))
+              for values in frame.iter_rows(named=True)),
+        foot=row(Cell("Total"), total, ""), headed=True)
+
+
+def _waterfalls(data: ReconciliationData) -> Section | None:
+    frame = by_issuer(data.causes, data.lines)
+    if frame.is_empty():
+        return None
+    total = _total(data)
+    charts = [_waterfall("all", "All issuers", data.causes, total)] if frame.height > 1 else []
+    charts += [_waterfall(f"issuer-{place}", plain(row["issuer"]),
+                          data.causes.filter(pl.col("issuer").eq_missing(row["issuer"])), row)
+               for place, row in enumerate(frame.iter_rows(named=True))]
+    lead = ("From what we computed to what was billed. Where the steps are small, the axis begins near the totals, "
+            "so that they can be seen.")
+    return Section("waterfall", "From computed to billed", lead, (Switch("Issuer", tuple(charts)),), _trace(
+        f"SELECT issuer, cause, sum(cause_usd) FROM out_reconciliation WHERE month = '{_month(data)}'\n"
+        "GROUP BY issuer, cause;"))
+
+
+def _waterfall(name: str, title: str, causes: pl.DataFrame, sums: dict[str, Any]) -> Chart:
+    found = [(_said(label), kind, start, end)
+             for label, kind, start, end in steps(causes, sums["computed_usd"], sums["billed_usd"])]
+    digits = digits_for(end for *_, end in found)
+    texts = [money(end - start, digits=digits, sign=kind != "total") for _, kind, start, end in found]
+    table = Table("Steps from computed to billed, US dollars", (
+        Column("Step"), Column("Amount (USD)", "number"), Column("Running total (USD)", "number")),
+        tuple((Cell(label), money_cell(end - start, digits=digits, sign=kind != "total"),
+               money_cell(end, digits=digits)) for label, kind, start, end in found))
+    return Chart(f"waterfall-{name}", title, f"Waterfall of {title} from computed to billed cost, one step per cause.",
+                 waterfall(found, texts), table,
+                 (("Raises the bill", "var(--c6)"), ("Lowers the bill", "var(--c3)"), ("Total", "var(--c1)")))
+
+
+def _said(cause: str) -> str:
+    return CAUSE[cause][0] if cause in CAUSE else plain(cause, longest=40)
+
+
+def _causes(data: ReconciliationData) -> Section:
+    frame = by_cause(data.causes, ())
+    gross = sum((abs(amount) for amount in frame["cause_usd"]), ZERO)
+    digits = digits_for(frame["cause_usd"])
+    rows = tuple((Cell(_said(row["cause"]), sub=plain(row["cause"])),
+                  money_cell(row["cause_usd"], digits=digits, sign=True),
+                  share_cell(ratio(abs(row["cause_usd"]), gross)), count_cell(row["lines"]))
+                 for row in frame.iter_rows(named=True))
+    table = Table("Causes, largest first", (
+        Column("Cause"), Column("Amount (USD)", "number"), Column("Share of all differences", "bar"),
+        Column("Lines", "number")), rows, empty="Every line is equal to the last digit.")
+    return Section("causes", "Why they differ", "Each gap is split into causes that sum to it.", (table,), _trace(
+        f"SELECT cause, sum(cause_usd), count(*) FROM out_reconciliation\n"
+        f"WHERE month = '{_month(data)}' GROUP BY cause;"))
+
+
+def _largest(data: ReconciliationData) -> Section:
+    frame = largest(data.causes, _MOST)
+    digits = digits_for(frame["cause_usd"])
+    rows = []
+    for row in frame.iter_rows(named=True):
+        where = " \u00b7 ".join(plain(row[name]) for name in ("account_id", "unit") if row[name] is not None)
+        rows.append((text_cell(row["model_id"] or row["unit"], missing="(whole line)", sub=where),
+                     text_cell(row["issuer"]), Cell(_said(row["cause"])),
+                     Cell(DASH if row["day"] is None else str(row["day"])),
+                     money_cell(row["computed_usd"]), money_cell(row["billed_usd"]),
+                     money_cell(row["cause_usd"], digits=digits, sign=True,
+                                tone="bad" if row["cause"] == "unexplained" else "")))
+    left = data.causes.filter(pl.col("cause_usd") != 0).height - len(rows)
+    table = Table("Largest causes line by line", (
+        Column("Model or line"), Column("Issuer"), Column("Cause"), Column("Day", "day"),
+        Column("Computed (USD)", "number"), Column("Billed (USD)", "number"), Column("Cause (USD)", "number")),
+        tuple(rows), note=f"{plural(left, 'smaller cause')} in the workbook." if left > 0 else "",
+        empty="No line has a gap.")
+    return Section("largest", "Largest single causes", "Line by line, by amount.", (table,), _trace(
+        f"SELECT * FROM out_reconciliation WHERE month = '{_month(data)}' ORDER BY abs(cause_usd) DESC;"))
+
+
+def _coverage(data: ReconciliationData) -> Section | None:
+    if data.coverage is None:
+        return None
+    return Section("coverage", "Coverage", "How much of what was billed is in the logs, and the reverse.",
+                   (frame_table(data.coverage, "Coverage by issuer"),))
+
+
+_PRICE_KINDS = ("price", "unpriced_model", "discount_not_granted")
+
+
+def _learned(data: ReconciliationData, *, prices: bool) -> pl.DataFrame | None:
+    """What the bill teaches about prices, or about what was seen on one side only."""
+    if data.learnings is None:
+        return None
+    about = pl.col("kind").is_in(_PRICE_KINDS)
+    found = data.learnings.filter(about if prices else ~about)
+    shown = (*_LEARNED, "service_tier", "region")
+    return found.select(name for name in shown if name in found.columns and found[name].null_count() < found.height)
+
+
+def _prices(data: ReconciliationData) -> Section | None:
+    found = _learned(data, prices=True)
+    if found is None:
+        return None
+    block: Block = frame_table(found, "Implied and booked prices", order=_LEARNED, titles=_TITLES) if (
+        found.height) else Note("The bill implies the prices of the book.", "good")
+    lead = "Amount by quantity of the bill, where it disagrees with the price book, with the correction to apply."
+    return Section("prices", "Prices that the bill implies", lead, (block,))
+
+
+_LEARNED = ("kind", "subject", "model_id", "unit", "amount_usd", "book_usd_per_million", "billed_usd_per_million",
+            "action")
+_TITLES = {"book_usd_per_million": "Book, per million", "billed_usd_per_million": "Bill, per million",
+           "amount_usd": "At stake (USD)", "model_id": "Model", "action": "What to do"}
+
+
+def _unmatched(data: ReconciliationData) -> Section | None:
+    found = _learned(data, prices=False)
+    if found is None:
+        return None
+    block: Block = frame_table(found, "Seen on one side only", order=_LEARNED, titles=_TITLES) if (
+        found.height) else Note("Everything was seen on both sides.", "good")
+    lead = "Models, keys and projects of the bill without logs, and the reverse, by money."
+    return Section("unmatched", "Seen on one side only", lead, (block,))
+
+
+def _invoices(data: ReconciliationData) -> Section | None:
+    if data.invoices is None:
+        return None
+    return Section("invoices", "Invoices", "Invoices against the bill lines that they stand for.",
+                   (frame_table(data.invoices, "Invoices and their lines"),))
+
+
+def _next(data: ReconciliationData) -> Section:
+    frame = by_cause(data.causes, ()).filter(pl.col("cause_usd") != 0)
+    rows = tuple((Cell(_said(row["cause"])), money_cell(row["cause_usd"], sign=True),
+                  Cell(CAUSE[row["cause"]][1] if row["cause"] in CAUSE else "look at the evidence"))
+                 for row in frame.iter_rows(named=True))
+    table = Table("What to do next", (Column("Cause"), Column("Amount (USD)", "number"), Column("Do", "text long")),
+                  rows, empty="Nothing: computed and billed are equal.")
+    return Section("next", "What to do next", "One step per cause, the largest amount first.", (table,))
+
+
+def _sign_off(data: ReconciliationData) -> Section:
+    locked = bool(data.lock_hash)
+    lead = ("The month is locked. A later change becomes a dated correction and never changes these figures." if locked
+            else "The month is not locked. Figures can still change; lock it with cost-ops close before you sign.")
+    facts = Fields((("Lock hash", data.lock_hash or DASH),
+                    ("Locked", instant_text(data.locked_at) if data.locked_at else DASH),
+                    ("Rests on snapshots", ", ".join(plain(name) for name in data.snapshots) or DASH)))
+    lines_ = Fields((("Prepared by", plain(data.prepared_by)), ("Checked by", ""), ("Approved by", ""),
+                     ("Date", "")))
+    return Section("sign-off", "Sign-off", lead, (facts, lines_))
