@@ -10,6 +10,7 @@ from costops.flows.runtime.logs import LOGGER
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import plan, show
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.parameters import DateRange, Stage, date_range, known_sources
 from costops.flows.tasks.run import STAGES, Run, open_lake, open_run
@@ -80,6 +81,7 @@ def backfill(
             if name in wanted and name in do.STEPS and name not in plan.DAILY:
                 with run.stage(name):
                     do.STEPS[name](run)
+        announce(run)
         outcome = finish(run)
     if not outcome.unreachable:
         journal.close()

@@ -12,9 +12,10 @@ from costops.flows.runtime import clock
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
-from costops.flows.tasks.run import STAGES, open_run
-from costops.transforms.window import month_of, month_window
+from costops.flows.tasks.run import open_run
+from costops.transforms.window import month_of
 
 MONTHLY = ("ingest", "price", "spend", "reconcile", "publish")
 
@@ -49,15 +50,12 @@ def monthly_close(
         for name in ("ingest", "price", "spend"):
             with run.stage(name):
                 do.STEPS[name](run)
-        run.window = month_window(wanted)
-        run.touched_months.add(wanted)
-        for name in STAGES:
-            if name in ("reconcile", "publish") and name in do.STEPS:
-                with run.stage(name):
-                    do.STEPS[name](run)
+        run.notes["months"] = (wanted,)
         if lock:
             run.notes["close"] = {"month": wanted, "by": signed_by}
-            with run.stage("close"):
-                do.STEPS["close"](run)
+        for name in ("reconcile", *(("close",) if lock else ()), "publish"):
+            with run.stage(name):
+                do.STEPS[name](run)
+        announce(run)
         outcome = finish(run)
     return show.ended(outcome)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from prefect import flow
 
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import Outcome, finish
 from costops.flows.tasks.run import STAGES, Run, open_run
+from costops.flows.tasks.show import ended
 from costops.transforms.window import Window
 
 
@@ -24,16 +27,16 @@ def name_of_run() -> str:
 
 @flow(name="nightly", flow_run_name=name_of_run, validate_parameters=True)
 def nightly(
-    config: str = "costops.toml",
+    config: str = "",
     start: date | None = None,
     end: date | None = None,
     sources: list[str] | None = None,
     stages: list[str] | None = None,
-) -> Outcome:
+) -> Any:
     """Bring the lake and the reports up to date.
 
     Args:
-        config: Path of costops.toml.
+        config: Path of costops.toml. Empty: ./costops.toml, else what COSTOPS_CONFIG names.
         start: First day to write. Empty: whatever is new, plus each source's restatement window.
         end: Last day to write.
         sources: Names of the sources to read. Empty: all.
@@ -41,7 +44,8 @@ def nightly(
     """
     window = Window.of_days(start, end)
     with open_run(load(config), window=window, only=tuple(sources or ()), stages=tuple(stages or STAGES)) as run:
-        return work(run)
+        outcome = work(run)
+    return ended(outcome)
 
 
 def work(run: Run) -> Outcome:
@@ -50,4 +54,5 @@ def work(run: Run) -> Outcome:
         if name in run.stages and name in do.STEPS:
             with run.stage(name):
                 do.STEPS[name](run)
+    announce(run)
     return finish(run)

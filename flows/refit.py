@@ -10,6 +10,7 @@ from pydantic import Field
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.run import open_run
 
@@ -37,4 +38,6 @@ def refit_models(
             if name in do.STEPS:
                 with run.stage(name):
                     do.STEPS[name](run)
-        return show.ended(finish(run))
+        announce(run)
+        outcome = finish(run)
+    return show.ended(outcome)

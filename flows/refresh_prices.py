@@ -13,6 +13,7 @@ from costops.flows.runtime import clock
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.reprice import reprice
 from costops.flows.tasks.run import open_run
@@ -51,4 +52,6 @@ def refresh_prices(
                        description=f"What pricing {window} again changes")
             if not dry_run:
                 run.touched_months |= {f"{day:%Y-%m}" for day in aggregate(run.lake, days)}
-        return show.ended(finish(run))
+        announce(run)
+        outcome = finish(run)
+    return show.ended(outcome)
