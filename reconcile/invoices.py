@@ -52,6 +52,7 @@ def matched_invoices(invoices: pl.DataFrame, billing: pl.DataFrame, month: str) 
         used.add((issuer, None, currency))
         whole = several[0] if len(several) == 1 else _together(several)
         rows.append(_compared(whole, month, *whole_bill, "issuer and month"))
+    for key in sorted(set(bills) - used, key=str):
         amount, count = bills[key]
         rows.append((key[0], key[1], month, key[2], None, None, amount, None, None, 0, count, None, "no_invoice",
                      "no invoice is entered for this bill yet"))

@@ -316,6 +316,15 @@ OUT_RECONCILIATION = Table(
     sort=("issuer", "source", "account_id", "model_id", "unit", "day", "cause"),
     required=frozenset({"month", "issuer", "computed_usd", "billed_usd", "gap_usd", "cause", "cause_usd", "status"}),
 )
+OUT_RECONCILIATION_CORRECTION = Table(
+    "out_reconciliation_correction", "what one cause of a locked month would be today, as a dated difference",
+    columns("month", _GAP_OWN[0], "source", "account_id", "model_id", _GAP_OWN[1], "day", *_GAP_OWN[2:],
+            Field("corrected_on", Type.DAY, "when the difference was found"),
+            Field("correction_of", Type.TEXT, "hash of the lock that it differs from")),
+    key=("month", "issuer", "source", "account_id", "model_id", "unit", "day", "cause"), partition=("month",),
+    sort=("issuer", "source", "account_id", "model_id", "unit", "day", "cause"),
+    required=frozenset({"month", "issuer", "cause", "cause_usd", "corrected_on"}),
+)
 OUT_RECONCILIATION_LINE = Table(
     "out_reconciliation_line", "one line of a bill beside what the logs say it costs, matched or not",
     columns("month", Field("line_id", Type.COUNT, "number of the line within the month"), _GAP_OWN[0], "source",
@@ -336,6 +345,7 @@ TABLES: tuple[Table, ...] = (
     CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, CORE_FX_RATE,
     CORE_BUSINESS_METRIC, RUN_LEDGER,
     OUT_FORECAST, OUT_FORECAST_SCORE, OUT_ANOMALY, OUT_BUDGET, OUT_RECONCILIATION, OUT_RECONCILIATION_LINE,
+    OUT_RECONCILIATION_CORRECTION,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}

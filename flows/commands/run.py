@@ -39,7 +39,7 @@ def told(settings: Settings, outcome: Outcome, form: str) -> int:
         from costops.flows.commands.data import spend_table
 
         spend_table(settings, "provider", form)
-        for line in (*outcome.unreachable, *outcome.failed_gates):
+        for line in (*outcome.refusals, *outcome.unreachable, *outcome.failed_gates):
             print(f"cost-ops: {'gate failed: ' if line in outcome.failed_gates else ''}{line}", file=sys.stderr)
         if outcome.report:
             print(f"Report: {outcome.report}")

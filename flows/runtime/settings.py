@@ -95,11 +95,15 @@ class Source(_Strict):
     account_id: str | None = None
     region: str | None = None
     currency: str | None = None
+    team: str | None = None
+    application: str | None = None
+    project_id: str | None = None
     api_key_env: str | None = None
     secret_env: str | None = None
     start: str | None = None
     restatement_days: int = Field(default=3, ge=0, le=400)
     primary_over: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
     attribution: Attribution = Attribution()
     columns: dict[str, str] = Field(default_factory=dict)
     only: dict[str, str] = Field(default_factory=dict)

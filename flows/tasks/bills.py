@@ -51,6 +51,7 @@ class Taken:
     records: int = 0
     findings: int = 0
     non_billable: int = 0
+    late: str = ""
     written: list[tuple[Table, dict[str, str]]] = field(default_factory=list)
     days: set[date] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
@@ -110,6 +111,7 @@ def _billing(lake: Lake, form: BillFormat, inputs: Sequence[Input], options: Opt
     _written(taken, CORE_BILLING_HISTORY, lake.replace(CORE_BILLING_HISTORY, history, []))
     _written(taken, CORE_BILL_SNAPSHOT, lake.replace(CORE_BILL_SNAPSHOT, snapshots, []))
     taken.months |= {part["billing_period"] for table, part in taken.written if table is CORE_BILLING}
+    taken.late = ", ".join(made.findings.filter(pl.col("reason") == "closed_period_changed")["field"].drop_nulls())
     _tally(taken, made.tallies)
     _findings(lake, options.source, made.findings, taken)
 

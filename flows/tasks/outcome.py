@@ -19,6 +19,7 @@ class Outcome:
     days_changed: int
     failed_gates: tuple[str, ...]
     unreachable: tuple[str, ...]
+    refusals: tuple[str, ...]
     report: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -29,7 +30,7 @@ class Outcome:
 def finish(run: Run) -> Outcome:
     """The outcome of a run; under Prefect a summary is kept beside it."""
     outcome = Outcome(run.run_id, run.exit_code, len(run.touched),
-                      tuple(str(gate) for gate in run.gates if gate.failed), tuple(run.unreachable),
+                      tuple(str(gate) for gate in run.gates if gate.failed), tuple(run.unreachable), tuple(run.refusals),
                       run.notes.get("report"))
     if FlowRunContext.get():
         from prefect.artifacts import create_markdown_artifact

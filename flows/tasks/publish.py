@@ -44,6 +44,14 @@ def publish(run: Run) -> None:
             made[f"{name}.parquet"], made[f"{name}.csv"] = _parquet(rows), csv_bytes(rows)
     for place in publish_files(run.settings, made, run, folder=f"nightly/{run.now.date()}"):
         run.notes.setdefault("report", f"{place}/report.html")
+    publish_months(run)
+
+
+def publish_months(run: Run) -> None:
+    """The reports of the months that this run reconciled, to every target."""
+    for month, documents in sorted(run.notes.get("documents", {}).items()):
+        for place in publish_files(run.settings, documents, run, folder=f"reconciliation/{month}", latest=False):
+            run.notes.setdefault("month_report", f"{place}/report.html")
 
 
 def _data(run: Run, daily: pl.DataFrame) -> NightlyData:

@@ -65,6 +65,7 @@ class Run:
     touched_months: set[str] = field(default_factory=set)
     gates: list[Gate] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     wrote: bool = False
@@ -127,7 +128,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 a gate failed, 3 a source could not be reached."""
+        """0 done, 1 a gate failed, 3 a source could not be reached, 4 a locked month would have changed."""
+        if self.refusals:
+            return 4
         if self.unreachable:
             return 3
         return 1 if any(gate.failed for gate in self.gates) else 0

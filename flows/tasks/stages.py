@@ -9,7 +9,9 @@ import polars as pl
 
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
-from costops.flows.tasks.ingest import Ingested, ingest_source
+from costops.flows.tasks.ingest import ingest_source
+from costops.flows.tasks.inputs import Ingested
+from costops.flows.tasks.month import close, closed_snapshots, reconcile
 from costops.flows.tasks.outlook import budget, detect, forecast
 from costops.flows.tasks.pricing import working_book
 from costops.flows.tasks.publish import publish
@@ -43,16 +45,20 @@ def ingest(run: Run) -> None:
 
 def _take_bills(run: Run, prices: pl.DataFrame) -> None:
     """Bills, invoices, reference data and usage feeds."""
+    closed = closed_snapshots(run.lake)
     for source in run.settings.sources:
         if source.feeds_requests or not run.selected(source.name) or source.uri is None:
             continue
         try:
-            done = take(run, source, prices)
+            done = take(run, source, prices, closed=closed.get(source.name))
         except Unreachable as error:
             run.missed(source.name, error)
             continue
         run.touched |= done.days
         run.touched_months |= done.months
+        if done.late:
+            run.refusals.append(f"{source.name}: a bill of a closed month has changed ({done.late}); the closed figures "
+                                "stand. `cost-ops close --month ... --reopen` opens the month again.")
         for table, part in done.written:
             run.partition("ingest", table, part)
         if done.read:
@@ -116,5 +122,5 @@ def _unpriced_gate(run: Run) -> None:
                           f"{counts[0] or 0} of {counts[1] or 0} requests"))
 
 
-STEPS = {"ingest": ingest, "price": price, "spend": spend, "detect": detect, "forecast": forecast, "budget": budget,
+STEPS = {"ingest": ingest, "price": price, "spend": spend, "reconcile": reconcile, "close": close, "detect": detect, "forecast": forecast, "budget": budget,
          "publish": publish}
