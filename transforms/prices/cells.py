@@ -50,7 +50,10 @@ SCHEMA: dict[str, pl.DataType] = {
     **{f"low_{u.name}": pl.Int64() for u in UNITS}, **{f"high_{u.name}": pl.Int64() for u in UNITS},
 }
 
-_TIER_SPELLINGS = {"default": "standard", "auto": "standard", "on_demand": "standard", "priority_on_demand": "priority",
+_BOUGHT_AHEAD = frozenset({("anthropic", "priority")})
+"""Tiers that are commitments: Anthropic's Priority Tier is paid by contract and is in no cost report."""
+
+_TIER_SPELLINGS = {"default": "standard", "auto": "standard", "on_demand": "standard",
                    "flex_discount": "flex", "performance": "standard", "ptu": "provisioned", "scale": "provisioned"}
 
 
@@ -170,8 +173,8 @@ def _key_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         "used_from": EVER, "used_to": NEVER, "plain": False, "price_status": "unpriced",
         "spot": (match.provider, match.model_id), "tier": tier,
     }
-    if tier == "provisioned":
-        return [base | {"price_status": "covered", "path": f"{match.path} > provisioned throughput"}]
+    if tier == "provisioned" or (provider, tier) in _BOUGHT_AHEAD:
+        return [base | {"price_status": "covered", "path": f"{match.path} > {tier}: capacity bought ahead"}]
     if match.provider is None:
         return [base | _bounds(shelf, provider, match, tier, first, last)]
     entries, how = tier_entries(shelf, provider, match, tier)

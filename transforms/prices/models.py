@@ -163,5 +163,5 @@ def region_scope(provider: str, region: str | None) -> str:
     if provider in {"openai", "anthropic", "mistral_ai"}:
         return low.split("-")[0] if low.split("-")[0] in {"us", "eu"} else GLOBAL
     if provider.startswith("azure"):
-        return low if low in {"us", "eu", "regional", "datazone"} else GLOBAL
+        return f"azure-{low}" if low in {"us", "eu"} else GLOBAL
     return low if provider == "aws.bedrock" else GLOBAL

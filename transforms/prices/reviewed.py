@@ -63,9 +63,12 @@ class Uplift:
 
 @lru_cache(maxsize=1)
 def uplifts() -> tuple[Uplift, ...]:
-    """Every reviewed uplift: `uplifts: [{regions, factor, models, reason, link, checked}]`."""
+    """Every reviewed uplift: `uplifts: [{regions, factor, models, reason, link, checked, list}]`.
+
+    `list` is the price list that the models stand in, where the seller uses that of another.
+    """
     return tuple(
-        Uplift(document["provider"], region, Decimal(stated["factor"]), frozenset(stated["models"]),
+        Uplift(stated.get("list", document["provider"]), region, Decimal(stated["factor"]), frozenset(stated["models"]),
                str(stated["checked"]), f"{stated['reason']} {stated['link']}")
         for document in documents() for stated in document.get("uplifts") or () for region in stated["regions"]
     )

@@ -168,7 +168,8 @@ def test_dates_that_feeds_contest_are_shown() -> None:
 
 def test_a_second_opinion_is_dated_and_never_charged_by() -> None:
     data = b"""{"prices": {"alibaba": {"qwen-x": {"thinking": [{"start": null, "rates": null},
-        {"start": "2026-01-01T00:00:00Z", "rates": {"input": 0.4, "output": 4, "tiers": [{"above": 256000, "input": 1.2, "output": 12}]}},
+        {"start": "2026-01-01T00:00:00Z", "rates": {"input": 0.4, "output": 4,
+            "tiers": [{"above": 256000, "input": 1.2, "output": 12}]}},
         {"start": "2026-02-01T00:00:00Z", "rates": {"input": 0.4, "output": 5}}]}}}}"""
     prices = list(model_prices.read(data, version="test"))
     assert {p.mode for p in prices} == {"thinking"}

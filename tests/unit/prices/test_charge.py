@@ -119,8 +119,9 @@ def test_states_other_than_a_price_are_told_apart(pricing: Any) -> None:
          "reported_cost_usd": Decimal("0.0123")},
         {"provider": "openai", "model_id": "nothing", "reported_cost_usd": Decimal("0.0123")},
         {"service_tier": "ultra"},
+        {"provider": "anthropic", "model_id": "claude-opus-4-6", "service_tier": "priority"},
     ])
-    assert [d["price_status"] for d in done] == ["covered", "provider_reported", "unpriced", "unpriced"]
+    assert [d["price_status"] for d in done] == ["covered", "provider_reported", "unpriced", "unpriced", "covered"]
     assert done[1]["list_cost_usd"] == done[1]["effective_cost_usd"] == Decimal("0.0123")
     assert done[0]["effective_cost_usd"] == 0
 
@@ -161,6 +162,9 @@ def test_deepseek_knows_hours_weekends_and_holidays(pricing: Any, at: str, expec
     ({"provider": "anthropic", "model_id": "claude-opus-4-5", "region": "us"}, "5"),
     ({"provider": "gcp.vertex_ai", "model_id": "claude-sonnet-4-5", "region": "us-east5",
       "used_at": "2026-11-16T12:00:00Z", "input_tokens": 1000}, "3.3"),
+    ({"provider": "azure.ai.openai", "model_id": "gpt-4o-2024-11-20", "region": "eu"}, "2.75"),
+    ({"provider": "azure.ai.openai", "model_id": "gpt-6-sol", "region": "eu"}, "2.4"),
+    ({"provider": "azure.ai.openai", "model_id": "gpt-6-sol", "region": "eastus2"}, "2"),
     ({"provider": "gcp.vertex_ai", "model_id": "gemini-2.5-flash", "region": "us-central1"}, "0.3"),
 ])
 def test_a_region_costs_more_where_the_list_says_so(pricing: Any, row: dict[str, Any], expected: str) -> None:
