@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from costops.models.features import Array
 from costops.models.panel import SPARSE, Daily, clean
-from costops.models.residual import Mask, Parts
+from costops.models.residual import Mask, Parts, by_phase
 from costops.models.steps import LEAST_SIDE, STEP_SIGMAS, split
 
 SCHEMA = {
@@ -111,10 +111,19 @@ def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Ru
 
 
 def _sparse(values: Array) -> Mask:
-    """Return which rows are silent so often that a silent day says nothing."""
-    known = np.isfinite(values)
-    silent = (known & (values == 0)).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.asarray(silent > SPARSE / 2)
+    """Return which rows are silent so often that a silent day says nothing; free weekends are rhythm, not silence."""
+    weeks = by_phase(values)
+    known = np.isfinite(weeks).sum(axis=1)
+    silent = (weeks == 0).sum(axis=1)
+    busy = silent * 2 <= known  # weekdays on which something usually happens
+    share = (silent * busy).sum(axis=1) / np.maximum((known * busy).sum(axis=1), 1)
+    return np.asarray((share > SPARSE / 2) | ~busy.any(axis=1))
+
+
+def _tail(seen: Mask, inside: Mask) -> Mask:
+    """Return the unseen days that a row ends with: the feed may be late, so they are not taken for zeros."""
+    ever = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1] > 0
+    return np.asarray(inside & ~ever)
 
 
 def analyse(values: Array, last_weekday: NDArray[np.int64], *, rules: Rules, scale: Array) -> tuple[Parts, Flags, Mask]:
@@ -142,8 +151,9 @@ def _quiet(frame: pl.DataFrame, quiet: pl.DataFrame | None) -> pl.DataFrame:
 def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
     values, seen, weekday = _matrix(series)
     scale = np.array([s.scale for s in series])
-    parts, flags, sparse = analyse(values, weekday, rules=rules, scale=scale)
     inside = np.isfinite(values)
+    tail = _tail(seen, inside)
+    parts, flags, sparse = analyse(np.where(tail, np.nan, values), weekday, rules=rules, scale=scale)
     width = flags.bar[:, None] * parts.sigma
     floor = parts.floor[:, None]
 
@@ -157,7 +167,8 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
     upper = np.where(np.isfinite(parts.expected), unit(parts.expected + width), expected)
     lower = np.where(sparse[:, None], 0.0, np.minimum(lower, expected))
     gap = inside & ~seen & ~sparse[:, None]
-    kind = np.where(gap, np.where(values == 0, 0, 4), flags.kind).astype(np.int8)
+    awaited = tail & (expected > 0.05 * scale[:, None])
+    kind = np.where(gap, np.where((values == 0) & ~awaited, 0, 4), flags.kind).astype(np.int8)
     kind = np.where(inside & ~seen & (kind != 4), 0, kind).astype(np.int8)
     observed = np.where(seen[inside], np.concatenate([s.y for s in series]), np.nan)
     sizes = inside.sum(axis=1)

@@ -162,9 +162,10 @@ def _series(days: pl.DataFrame, end: date | None) -> list[Daily]:
         grid = np.full(last - first + 1, np.nan)
         inside = at >= first
         grid[at[inside] - first] = values[start:stop][inside]
+        seen = np.isfinite(grid)
         if last > at[-1]:
             grid[int(at[-1]) - first + 1 :] = 0.0
-        out.append(Daily(name, epoch + timedelta(days=first), fill(grid), np.isfinite(grid)))
+        out.append(Daily(name, epoch + timedelta(days=first), fill(grid), seen))
     return out
 
 

@@ -153,6 +153,25 @@ def cost(volumes: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     return priced.with_columns(cost_usd=pl.col("quantity") * pl.col("price_usd")).drop("valid_from")
 
 
+def price_forecast(forecasts: pl.DataFrame, members: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+    """Return forecasts of tokens turned into money with the price in force on each future day.
+
+    `members` maps unique_id to model_id, unit and tier. An announced price change is a step on its day,
+    not a trend. The total's interval needs errors of its own: do not add up the bounds.
+    """
+    columns = [c for c in ("yhat", "mean", "lo80", "hi80", "lo95", "hi95") if c in forecasts.columns]
+    joined = forecasts.join(
+        members.select("unique_id", "model_id", "unit", "tier"), on="unique_id", maintain_order="left"
+    )
+    one = joined.with_columns(day=pl.col("ds"), quantity=pl.lit(1.0))
+    priced = cost(one, prices)
+    return (
+        priced.with_columns(pl.col(columns) * pl.col("price_usd"))
+        .drop("day", "quantity", "cost_usd")
+        .sort("unique_id", "ds")
+    )
+
+
 def compare(base: pl.DataFrame, changed: pl.DataFrame, *, by: Sequence[str] = ("day",)) -> pl.DataFrame:
     """Return baseline and scenario cost and their difference, per group; `by=()` gives the total alone."""
     keys = list(by)

@@ -123,3 +123,16 @@ def test_any_values_keep_the_expected_value_between_its_bounds(values: list[floa
     out = detect(series("a", np.array(values)))
     assert out.height == len(values)
     assert out.filter(~((pl.col("lower") <= pl.col("expected")) & (pl.col("expected") <= pl.col("upper")))).height == 0
+
+
+def test_a_feed_that_stops_is_missing_and_not_a_drop() -> None:
+    still = series("whole", cost())
+    late = series("late", cost(277, seed=1))
+    out = detect(pl.concat([still, late]), align=True).filter("is_anomaly")
+    assert out.select("unique_id", "kind").rows() == [("late", "missing")] * 3
+
+
+def test_free_weekends_are_rhythm_and_a_silent_tuesday_is_a_drop() -> None:
+    y = np.where(np.arange(280) % 7 >= 5, 0.0, cost())
+    y[141] = 0.0
+    assert found(y) == {141: "drop"}

@@ -112,3 +112,21 @@ def test_no_change_of_routing_creates_or_loses_tokens(move: float, rate: float, 
     changed = what.move_traffic(VOLUMES, source="big", target="small", share=move)
     changed = what.set_batch_share(what.set_cache_rate(changed, rate=rate), share=batch)
     assert changed["quantity"].sum() == pytest.approx(VOLUMES["quantity"].sum())
+
+
+def test_an_announced_price_change_is_a_step_in_the_forecast() -> None:
+    tokens = pl.DataFrame(
+        {
+            "unique_id": "big out",
+            "ds": [DAY, LATER],
+            "yhat": 1e6,
+            "lo95": 0.5e6,
+            "hi95": 2e6,
+            "cutoff": date(2026, 2, 28),
+        }
+    )
+    members = pl.DataFrame({"unique_id": ["big out"], "model_id": "big", "unit": "output_tokens", "tier": "standard"})
+    book = what.change_price(PRICES, model="big", start=LATER, factor=2.0)
+    got = what.price_forecast(tokens, members, book)
+    assert got["yhat"].to_list() == pytest.approx([15, 30])
+    assert got["hi95"].to_list() == pytest.approx([30, 60])
