@@ -14,7 +14,7 @@ from costops.transforms.billing.pages import Bucket, Shape, read_pages, table
 from costops.transforms.billing.plan import plan_by_time
 from costops.transforms.billing.rows import MEANINGS, Place, billed, col
 from costops.transforms.billing.sheets import read_sheets
-from costops.transforms.billing.text import amount
+from costops.transforms.billing.text import EXACT, amount
 
 _REPORT = ("start", "end", "amount", "list_amount", "currency", "description", "cost_type", "model", "service_tier",
            "token_type", "context_window", "inference_geo", "speed", "workspace_id", "organization_id")
@@ -58,7 +58,7 @@ def dollars(cents: object) -> str | None:
     if cents is None:
         return None
     value = amount(str(cents))
-    return f"{value.scaleb(-2):f}" if value is not None and abs(value) < Decimal(10) ** 20 else f"cents {cents}"
+    return f"{value.scaleb(-2, EXACT):f}" if value is not None and abs(value) < Decimal(10) ** 20 else f"cents {cents}"
 
 
 def read_console(delivery: Delivery, options: Options) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import polars as pl
 
+from costops.transforms.billing.text import EXACT, added
 from costops.transforms.tables import CORE_FINDING
 
 MOST = 200
@@ -56,7 +57,7 @@ def _folded(found: list[Finding]) -> list[Finding]:
             kept.append(Finding(
                 first.reason, first.severity, first.uri, first.line, first.field, first.expected,
                 f"{len(rest)} more like this from here on", first.excerpt, first.mend,
-                sum(item.records for item in rest), sum(amounts, Decimal(0)) if amounts else None, first.day,
+                sum(item.records for item in rest), added(amounts) if amounts else None, first.day,
             ))
     return kept
 
@@ -64,7 +65,7 @@ def _folded(found: list[Finding]) -> list[Finding]:
 def _row(item: Finding, source: str, dataset: str) -> tuple[object, ...]:
     place = "|".join(str(part) for part in (source, dataset, item.uri, item.line, item.reason, item.field,
                                             item.actual))
-    amount = item.amount.quantize(Decimal(1).scaleb(-12)) if item.amount is not None else None
+    amount = item.amount.quantize(Decimal(1).scaleb(-12), context=EXACT) if item.amount is not None else None
     cells = {
         "finding_id": sha256(place.encode()).hexdigest()[:16], "source": source, "day": item.day,
         "reason": item.reason, "severity": item.severity, "dataset": dataset, "uri": item.uri,

@@ -10,7 +10,7 @@ from typing import Any
 
 from costops.transforms.billing.bill import Input
 from costops.transforms.billing.issuers import issuer_of
-from costops.transforms.billing.text import Damaged, amount, instant
+from costops.transforms.billing.text import EXACT, Damaged, amount, instant
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,13 @@ def _aws(one: Mapping[str, Any]) -> Document:
     """A summary of AWS: what was charged before tax, and the tax; in the currency of the bill and of payment."""
     base, paid = one.get("BaseCurrencyAmount") or {}, one.get("PaymentCurrencyAmount") or {}
     before, total = amount(base.get("TotalAmountBeforeTax")), amount(base.get("TotalAmount"))
-    tax = total - before if total is not None and before is not None else None
+    tax = EXACT.subtract(total, before) if total is not None and before is not None else None
     paid_before, paid_total = amount(paid.get("TotalAmountBeforeTax")), amount(paid.get("TotalAmount"))
     lines = [Line("usage", "Charges before tax", base.get("TotalAmountBeforeTax"), "charges", 1,
                   paid.get("TotalAmountBeforeTax"))]
     if tax:
-        paid_tax = paid_total - paid_before if paid_total is not None and paid_before is not None else None
+        told = paid_total is not None and paid_before is not None
+        paid_tax = EXACT.subtract(paid_total or Decimal(0), paid_before or Decimal(0)) if told else None
         lines.append(Line("tax", "Tax", f"{tax:f}", "tax", 2, f"{paid_tax:f}" if paid_tax is not None else None))
     period, entity = one.get("BillingPeriod") or {}, one.get("Entity") or {}
     kinds = {"INVOICE": "invoice", "CREDIT_MEMO": "credit_note", "PAYMENT_RECEIPT": "receipt"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -20,7 +19,7 @@ from costops.transforms.billing.invoice_documents import Document, Line, documen
 from costops.transforms.billing.issuers import issuer_of
 from costops.transforms.billing.plan import plan_by_time
 from costops.transforms.billing.rows import damaged
-from costops.transforms.billing.text import Damaged, Sheet, amount, document, instant, sheet_batches
+from costops.transforms.billing.text import Damaged, Sheet, added, document, fitted, instant, sheet_batches
 from costops.transforms.tables import CORE_INVOICE
 
 EMPTY = pl.DataFrame(schema=CORE_INVOICE.schema)
@@ -126,7 +125,7 @@ def _batch(told: Sequence[Document], records: int, item: Input, options: Options
         aside += sum(row is None for row in made)
         kept = [row for row in made if row is not None]
         rows += kept
-        total = sum((row["BilledCost"] for row in kept), Decimal(0))
+        total = added(row["BilledCost"] for row in kept)
         if one.total is not None and kept and total != one.total:
             found.append(Finding("invoice_lines_differ", "warning", item.uri, field=one.invoice_id,
                                  expected=f"{one.total:f}", actual=f"{total:f}", amount=total - one.total,
@@ -142,8 +141,8 @@ def _batch(told: Sequence[Document], records: int, item: Input, options: Options
 
 def _row(one: Document, line: Line, start: datetime, item: Input, options: Options,
          found: list[Finding]) -> dict[str, Any] | None:
-    value = amount(line.amount)
-    if value is None or value.adjusted() > 19:
+    value = fitted(line.amount)
+    if value is None:
         found.append(Finding("bad_amount", "error", item.uri, line.number, "amount", "a number", line.amount,
                              excerpt=line.description, mend=_MENDS["bad_amount"]))
         return None
@@ -151,7 +150,7 @@ def _row(one: Document, line: Line, start: datetime, item: Input, options: Optio
     end = datetime(start.year + start.month // 12, start.month % 12 + 1, 1)  # noqa: DTZ001  UTC by convention
     seen = one.seen_at or item.seen_at
     written = instant(focus.get("InvoiceDetailCreated") or "") or one.issued_at or seen or end
-    paid = amount(focus.get("PaymentCurrencyBilledCost")) if focus else amount(line.paid)
+    paid = fitted(focus.get("PaymentCurrencyBilledCost")) if focus else fitted(line.paid)
     return {
         "source": options.source, "billing_period": f"{start:%Y-%m}", "provider": options.provider or one.provider,
         "BilledCost": value, "BillingAccountId": one.account or options.account or "unknown",
@@ -171,7 +170,7 @@ def _row(one: Document, line: Line, start: datetime, item: Input, options: Optio
         "PaymentTerms": focus.get("PaymentTerms") or "unknown",
         "PurchaseOrderNumber": focus.get("PurchaseOrderNumber") or one.purchase_order,
         "ReferenceInvoiceId": focus.get("ReferenceInvoiceId") or one.amends or one.invoice_id,
-        "x_ChargeKind": line.kind, "x_DocumentType": one.document_type, "x_InvoiceTotal": one.total,
+        "x_ChargeKind": line.kind, "x_DocumentType": one.document_type, "x_InvoiceTotal": fitted(f"{one.total:f}") if one.total is not None else None,
         "x_SellerName": one.seller, "x_AsOf": seen, "x_InputId": item.input_id, "x_Line": line.number,
     }
 

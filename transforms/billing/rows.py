@@ -17,13 +17,16 @@ import polars as pl
 from costops.transforms.billing.bill import Batch, Input, Options, Tally
 from costops.transforms.billing.finding import Finding, findings
 from costops.transforms.billing.meaning import MAPPED, NOT_USAGE, OTHER_SERVICE
-from costops.transforms.billing.text import AMOUNT, NULLS, amounts, instants
+from costops.transforms.billing.text import AMOUNT, EXACT, NULLS, amounts, instants
 from costops.transforms.check import conform
 from costops.transforms.fields import Type
 from costops.transforms.tables import CORE_BILLING
 
 _KIND = {field.name: field.type for field in CORE_BILLING.fields}
 _ESSENTIAL = ("BilledCost", "ChargePeriodStart", "BillingPeriodStart")
+ID_LENGTH = 20
+"""Hex digits of a row id that are the hash of its keys; what follows tells rows with the same keys apart."""
+
 LARGEST = Decimal(10) ** 13
 """A quantity beyond this is not multiplied: the product would not fit DECIMAL(38,18)."""
 
@@ -133,7 +136,7 @@ def _typed(rows: pl.DataFrame, uri: str) -> tuple[pl.DataFrame, list[Finding], D
         column = column.str.strip_chars().replace({"": None})
         if kind is Type.USD_BILL:
             typed, lost = amounts(column)
-            cut += lost if name == "BilledCost" else 0
+            cut = EXACT.add(cut, lost) if name == "BilledCost" else cut
         elif kind is Type.INSTANT:
             typed = instants(column)
         elif kind is Type.DAY:
@@ -196,7 +199,7 @@ def _identified(rows: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, int]:
     joined = rows.select(pl.concat_str(
         ["BillingPeriodStart", "ChargePeriodStart", *keys], separator="\x1f", ignore_nulls=True).alias("k"))["k"] \
         if rows.height else pl.Series("k", [], dtype=pl.String)
-    ids = [blake2b(key.encode(), digest_size=10).hexdigest() for key in joined.to_list()]
+    ids = [blake2b(key.encode(), digest_size=ID_LENGTH // 2).hexdigest() for key in joined.to_list()]
     rows = rows.with_columns(pl.Series("x_SourceRowId", ids, dtype=pl.String))
     again = pl.int_range(pl.len()).over("x_SourceRowId")
     ordinal = again.cast(pl.String)

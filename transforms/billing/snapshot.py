@@ -21,13 +21,14 @@ import polars as pl
 
 from costops.transforms.billing.bill import NEVER, Batch, BillFormat, Delivery, Input, Options, Tally
 from costops.transforms.billing.finding import Finding, findings
-from costops.transforms.billing.rows import CORE_BILLING_EMPTY
+from costops.transforms.billing.rows import CORE_BILLING_EMPTY, ID_LENGTH
+from costops.transforms.billing.text import EXACT, added
 from costops.transforms.tables import CORE_BILL_SNAPSHOT, CORE_BILLING, CORE_FINDING
 
 MAX_SHRINK = Decimal("0.20")
 """A snapshot that lost more than this share of the rows or the money of the one in force is refused."""
 
-_CONTENT = ("x_SourceRowId", "BilledCost", "EffectiveCost", "ConsumedQuantity", "BillingCurrency", "InvoiceId")
+_CONTENT = ("BilledCost", "EffectiveCost", "ConsumedQuantity", "BillingCurrency", "InvoiceId")
 _MASK = (1 << 128) - 1
 
 
@@ -91,10 +92,14 @@ def content_id(rows: pl.DataFrame) -> str:
 
 
 def add_content(total: int, rows: pl.DataFrame) -> int:
-    """A running content sum with these rows added: batches may come in any order."""
+    """A running content sum with these rows added: batches may come in any order and of any size.
+
+    Of the row id the hash of the keys counts; the number that tells rows with the same keys apart hangs on order.
+    """
     if not rows.height:
         return total
-    texts = rows.select(pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in _CONTENT],
+    key = pl.col("x_SourceRowId").str.slice(0, ID_LENGTH)
+    texts = rows.select(pl.concat_str([key, *(pl.col(name).cast(pl.String).fill_null("") for name in _CONTENT)],
                                       separator="|")).to_series().to_list()
     for text in texts:
         total += int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")
@@ -236,8 +241,8 @@ def _shrunk(new: Telling, current: Telling | None, max_shrink: Decimal) -> str |
 
 
 def _difference(new: Telling, current: Telling | None) -> Decimal:
-    was = sum(current.sums.values(), Decimal(0)) if current is not None else Decimal(0)
-    return sum(new.sums.values(), Decimal(0)) - was
+    was = added(current.sums.values()) if current is not None else Decimal(0)
+    return EXACT.subtract(added(new.sums.values()), was)
 
 
 _SUMMED = ("row_count", "billed_cost", "effective_cost", "unmapped_rows", "unmapped_cost")

@@ -10,10 +10,11 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
+from functools import reduce
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +26,9 @@ import zstandard
 
 AMOUNT = pl.Decimal(38, 18)
 SCALE = 18
+EXACT = Context(prec=120)
+"""Python's own decimals round to 28 digits unless told otherwise; a DECIMAL(38,18) has 38."""
+
 NULLS = ("", "NULL", "null", "(null)", "None", "\\N", "N/A")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -231,10 +235,17 @@ def amounts(texts: pl.Series) -> tuple[pl.Series, Decimal]:
     values = made.to_list()
     for index in long.arg_true().to_list():
         exact = Decimal(clean[index])
-        rounded = exact.quantize(Decimal(1).scaleb(-SCALE)) if abs(exact) < Decimal(10) ** 19 else None
-        values[index] = rounded
-        cut += exact - rounded if rounded is not None else 0
+        if abs(exact) >= Decimal(10) ** 20:
+            values[index] = None
+            continue
+        values[index] = rounded = exact.quantize(Decimal(1).scaleb(-SCALE), context=EXACT)
+        cut = EXACT.add(cut, EXACT.subtract(exact, rounded))
     return pl.Series(texts.name, values, dtype=AMOUNT), cut
+
+
+def added(values: Iterable[Decimal]) -> Decimal:
+    """The exact sum of amounts."""
+    return reduce(EXACT.add, values, Decimal(0))
 
 
 def amount(text: str | None) -> Decimal | None:
@@ -244,6 +255,14 @@ def amount(text: str | None) -> Decimal | None:
     except InvalidOperation:
         return None
     return value if value is not None and value.is_finite() else None
+
+
+def fitted(text: str | None) -> Decimal | None:
+    """One amount as a DECIMAL(38,18) holds it, or None where the text is none or does not fit."""
+    value = amount(text)
+    if value is None or abs(value) >= Decimal(10) ** 20:
+        return None
+    return value.quantize(Decimal(1).scaleb(-SCALE), context=EXACT)
 
 
 def instants(texts: pl.Series) -> pl.Series:

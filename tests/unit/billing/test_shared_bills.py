@@ -194,7 +194,7 @@ def test_summaries_of_what_is_due_are_invoices() -> None:
 
 def test_columns_are_those_of_the_foundations_model() -> None:
     path = shared_data() / "billing" / "focus_model" / "focus_1_4_columns.csv"
-    model = list(csv.DictReader(path.open()))
+    model = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     for dataset, fields in (("CostAndUsage", COST_AND_USAGE), ("InvoiceDetail", INVOICE_DETAIL)):
         assert [row["column"] for row in model if row["dataset"] == dataset] == [field.name for field in fields]
     usage = [row for row in model if row["dataset"] == "CostAndUsage" and row["feature_level"] == "Mandatory"]
@@ -215,7 +215,7 @@ def test_a_published_file_has_no_conditional_column_without_a_value() -> None:
 def test_a_staged_bill_is_decided_as_one_in_memory(source: str, tmp_path: Path) -> None:
     root = shared_data() / "provider_logs" / "faulty_fortnight"
     kind, pattern, _ = SOURCES[source]
-    files, options = inputs(root, pattern), Options(source, batch_bytes=4096)
+    files, options = inputs(root, pattern), Options(source, batch_bytes=1 << 16)
     want = decided(kind, files, options=options)
     made = stage_bill(BILL_FORMAT[kind], files, options, tmp_path)
     assert made.snapshots.sort("snapshot_id").equals(want.snapshots.sort("snapshot_id"))
