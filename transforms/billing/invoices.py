@@ -170,7 +170,8 @@ def _row(one: Document, line: Line, start: datetime, item: Input, options: Optio
         "PaymentTerms": focus.get("PaymentTerms") or "unknown",
         "PurchaseOrderNumber": focus.get("PurchaseOrderNumber") or one.purchase_order,
         "ReferenceInvoiceId": focus.get("ReferenceInvoiceId") or one.amends or one.invoice_id,
-        "x_ChargeKind": line.kind, "x_DocumentType": one.document_type, "x_InvoiceTotal": fitted(f"{one.total:f}") if one.total is not None else None,
+        "x_ChargeKind": line.kind, "x_DocumentType": one.document_type,
+        "x_InvoiceTotal": fitted(f"{one.total:f}") if one.total is not None else None,
         "x_SellerName": one.seller, "x_AsOf": seen, "x_InputId": item.input_id, "x_Line": line.number,
     }
 
