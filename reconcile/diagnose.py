@@ -6,12 +6,20 @@ follow are exact decimals and made in `explain`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 SKU = ("scope", "account", "model_id", "unit", "tier", "region")
 """What has one price at a time."""
 
+WIDE = ("scope", "model_id", "unit")
+"""The same over all tiers, regions and accounts."""
+
 MOST_DIGITS = 9
+LEAST_FACTOR = 1e-4
+"""A bill that is nearer to list than this is at list: what is left is rounding."""
+
 _ALMOST = 1e-9
 _NO_DAY = pl.lit("1970-01-01").str.to_date()
 
@@ -44,7 +52,8 @@ def factors(lines: pl.DataFrame) -> pl.DataFrame:
         _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
     if not told.height:
         return _NO_FACTORS
-    odd = told.filter(((pl.col("_r") - 1).abs() > pl.col("_slack")) & (pl.col("_slack") < 1e-3)).with_columns(
+    far = (pl.col("_r") - 1).abs() > pl.max_horizontal("_slack", pl.lit(LEAST_FACTOR))
+    odd = told.filter(far & (pl.col("_slack") < 1e-3)).with_columns(
         _k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
     ranked = odd.group_by("scope", "_k").agg(models=pl.col("model_id").n_unique(), lines=pl.len()).sort(
         "models", "lines", "_k", descending=True).group_by("scope", maintain_order=True).head(6)
@@ -78,44 +87,53 @@ _NO_FACTORS = pl.DataFrame(schema={"scope": pl.String(), "day": pl.Date(), "fact
 
 
 def steady(lines: pl.DataFrame) -> pl.DataFrame:
-    """Per line the ratio that it shares with others of its SKU: `line_id`, `ratio`, `pattern`.
+    """Per line the ratio that it shares with others of its model and unit: `line_id`, `ratio`, `pattern`.
 
-    `pattern`: `whole` (most of the SKU's month), `step` (from a day on, or until one), `some` (two lines or more),
-    `single`. `lines` needs `asked_n` (list-equivalent of the bill), `expected_n` and `slack_n`.
+    `pattern`: `step` (from a day on, or until one), `whole` (most of the month), `some` (two lines or more),
+    `edge` (one line, at an end of the month), `single`; `alone`: every line has it. Looked for in the tier and
+    region first, then over all of them: a price change often holds for all tiers. `lines` needs `asked_n`
+    (list-equivalent of the bill), `expected_n` and `slack_n`.
     """
     told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill") & pl.col("in_logs")).with_columns(
         _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("asked_n") / pl.col("expected_n"),
         _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
     told = told.with_columns(_off=(pl.col("_r") - 1).abs() > pl.col("_slack"),
                              _k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
-    odd = told.filter("_off")
-    if not odd.height:
+    if not told["_off"].any():
         return pl.DataFrame(schema={"line_id": pl.UInt32(), "pattern": pl.String(), "alone": pl.Boolean(),
                                     "ratio": pl.Float64()})
-    top = odd.group_by(*SKU, "_k").agg(n=pl.len(), weight=pl.col("expected_n").sum()).sort(
-        *SKU, "n", "weight", "_k", descending=[*[False] * len(SKU), True, True, False], nulls_last=True).group_by(
-        SKU, maintain_order=True).head(3)
-    tried = told.join(top.select(*SKU, "_k").rename({"_k": "_try"}), on=list(SKU), nulls_equal=True).with_columns(
+    found = pl.concat([_patterns(told, SKU), _patterns(told, WIDE)])
+    order = pl.col("pattern").replace_strict({"step": 0, "whole": 1, "some": 2, "edge": 3, "single": 4},
+                                             return_dtype=pl.Int8)
+    return found.with_columns(_order=order).sort(
+        "line_id", "_order", "hits", "alone", "ratio", descending=[False, False, True, True, False]).unique(
+        "line_id", keep="first", maintain_order=True).select("line_id", "pattern", "alone", "ratio")
+
+
+def _patterns(told: pl.DataFrame, sku: Sequence[str]) -> pl.DataFrame:
+    top = told.filter("_off").group_by(*sku, "_k").agg(n=pl.len(), weight=pl.col("expected_n").sum()).sort(
+        *sku, "n", "weight", "_k", descending=[*[False] * len(sku), True, True, False], nulls_last=True).group_by(
+        sku, maintain_order=True).head(3)
+    tried = told.join(top.select(*sku, "_k").rename({"_k": "_try"}), on=list(sku), nulls_equal=True).with_columns(
         _fits=(pl.col("asked_n") - pl.col("_try") * pl.col("expected_n")).abs()
         <= pl.col("slack_n") + pl.col("expected_n") * _ALMOST)
-    seen = tried.group_by(*SKU, "_try").agg(
+    seen = tried.group_by(*sku, "_try").agg(
         n=pl.len(), hits=pl.col("_fits").sum(), first=pl.col("_day").filter("_fits").min(),
         last=pl.col("_day").filter("_fits").max(), start=pl.col("_day").min(), end=pl.col("_day").max(),
         good=(~pl.col("_off")).sum(),
         good_first=pl.col("_day").filter(~pl.col("_off")).min(), good_last=pl.col("_day").filter(~pl.col("_off")).max())
     after = (pl.col("good_last") < pl.col("first")) & (pl.col("last") == pl.col("end"))
     before = (pl.col("good_first") > pl.col("last")) & (pl.col("first") == pl.col("start"))
-    seen = seen.with_columns(pattern=pl.when((pl.col("good") > 0) & (after | before) & (pl.col("hits") >= 2))
-                             .then(pl.lit("step"))
-                             .when((pl.col("hits") >= 2) & (pl.col("hits") * 2 > pl.col("n"))).then(pl.lit("whole"))
-                             .when(pl.col("hits") >= 2).then(pl.lit("some")).otherwise(pl.lit("single")),
-                             alone=pl.col("n") == pl.col("hits"))
-    order = pl.col("pattern").replace_strict({"step": 0, "whole": 1, "some": 2, "single": 3}, return_dtype=pl.Int8)
-    met = tried.filter(pl.col("_fits") & pl.col("_off")).join(
-        seen.select(*SKU, "_try", "pattern", "hits", "alone"), on=[*SKU, "_try"], nulls_equal=True).with_columns(
-        _order=order).sort("line_id", "_order", "hits", "_try", descending=[False, False, True, False])
-    return met.unique("line_id", keep="first", maintain_order=True).select(
-        "line_id", "pattern", "alone", ratio="_try")
+    edge = (pl.col("good") > 0) & (after | before)
+    seen = seen.with_columns(
+        pattern=pl.when(edge & (pl.col("hits") >= 2)).then(pl.lit("step"))
+        .when((pl.col("hits") >= 2) & (pl.col("hits") * 2 > pl.col("n"))).then(pl.lit("whole"))
+        .when(pl.col("hits") >= 2).then(pl.lit("some"))
+        .when(edge).then(pl.lit("edge")).otherwise(pl.lit("single")),
+        alone=pl.col("n") == pl.col("hits"))
+    return tried.filter(pl.col("_fits") & pl.col("_off")).join(
+        seen.select(*sku, "_try", "pattern", "hits", "alone"), on=[*sku, "_try"], nulls_equal=True).select(
+        "line_id", "pattern", "alone", "hits", ratio="_try")
 
 
 def other_price(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
@@ -125,12 +143,13 @@ def other_price(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     context, another date, another region.
     """
     met = lines.filter(pl.col("bought_n") > 0).select(
-        "line_id", "provider", "model_id", "unit", "tier", "region", "day", "asked_n", "bought_n", "slack_n").join(
+        "line_id", "provider", "model_id", "unit", "tier", "served", "region", "day", "asked_n", "bought_n", "slack_n").join(
         others, on=["provider", "model_id", "unit"])
     met = met.filter((pl.col("asked_n") - pl.col("bought_n") * pl.col("alt_usd")).abs()
                      <= pl.col("slack_n") + pl.col("asked_n").abs() * _ALMOST)
     at = pl.col("day").cast(pl.Datetime("us")).dt.offset_by("12h")
-    own_tier = pl.col("alt_tier") == pl.col("tier").fill_null("standard")
+    # a line that sums tiers is at none of them; one that does not tell its tier is at the one that was logged
+    own_tier = pl.col("alt_tier") == pl.coalesce("tier", "served", pl.lit("standard"))
     own_place = (pl.col("alt_region") == pl.col("region").fill_null("global")) | (pl.col("alt_region") == "global")
     in_force = at.is_null() | ((at >= pl.col("alt_from")) & (at < pl.col("alt_to")))
     cause = (pl.when(~own_tier & in_force).then(pl.lit("tier"))

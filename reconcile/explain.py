@@ -112,7 +112,7 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
     lines = _factored(lines, deals)
     lines = lines.with_columns(bought_n=number(given))
     unknown = pl.col("on_bill") & pl.col("bought").is_null()
-    same = diagnose.steady(lines.filter(unknown)).filter(pl.col("pattern") != "single").select(
+    same = diagnose.steady(lines.filter(unknown)).filter(~pl.col("pattern").is_in(["single", "edge"])).select(
         "line_id", _steady=pl.lit(value=True))
     exact = diagnose.other_price(lines.filter(unknown), others).select("line_id", _other=pl.lit(value=True))
     lines = lines.join(same, on="line_id", how="left", maintain_order="left").join(
@@ -242,6 +242,7 @@ def _priced(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
         .when(pattern == "step").then(pl.lit("price_change"))
         .when(pattern.is_in(["whole", "some"])).then(pl.lit("price_book"))
         .when(plain & alone).then(pl.lit("price_book"))
+        .when(plain & (pattern == "edge")).then(pl.lit("price_change"))
         .otherwise(pl.lit("unexplained")))).drop("cause")
 
 

@@ -153,6 +153,15 @@ def _rolled(ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.
         if both:
             holes = pl.concat([holes, ours.filter(pl.col(name).is_null()).select(group).unique()]).unique()
         ours, theirs = _without(ours, name, group, holes), _without(theirs, name, group, holes)
+        # a group that one side lacks has no rule of its own: it follows its scope
+        summed = theirs.filter(pl.col(name).is_null()).select("scope").unique()
+        for mine, other in ((ours, theirs), (theirs, ours)):
+            alone = mine.select(group).unique().join(other.select(group).unique(), on=list(group), how="anti",
+                                                     nulls_equal=True).join(summed, on="scope")
+            if mine is ours:
+                ours = _without(ours, name, group, alone)
+            else:
+                theirs = _without(theirs, name, group, alone)
     # a scope whose bills never tell the day has none for models that it does not bill either
     dayless = theirs.group_by("scope").agg(pl.col("day").is_null().all()).filter("day")["scope"].to_list()
     apart = _disjoint(ours, theirs, "region")
@@ -186,10 +195,15 @@ def _computed_side(ours: pl.DataFrame) -> pl.DataFrame:
         covered_quantity=pl.col("quantity").filter(status == "covered").sum().cast(COUNT),
         usage_source=pl.col("source").min(), usage_sources=pl.col("source").unique().sort().str.join(" "),
         used_provider=pl.col("provider").min(), logged_model=pl.col("logged_model").min(),
-        served=pl.col("served").unique().sort().drop_nulls().str.join(" "),
-        price_ids=pl.col("price_id").unique().sort().drop_nulls().head(5).str.join(" "),
+        served=_texts("served"), price_ids=_texts("price_id"),
         account_id=pl.col("account_id").min(),
     )
+
+
+def _texts(name: str) -> pl.Expr:
+    """Up to five distinct texts of a group, in order; NULL where there is none."""
+    told = pl.col(name).drop_nulls()
+    return pl.when(told.len() > 0).then(told.unique().sort().head(5).str.join(" "))
 
 
 def _parts(ours: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,9 @@ from costops.reconcile.match import KEY, TOKENS
 FEWEST = 16
 """Counts below this are too common to prove anything."""
 
+ANY = "any"
+"""How a line that does not tell a dimension is called."""
+
 NEAR_DAYS = 3
 """How late usage may be on a bill and still be the same usage."""
 
@@ -34,6 +37,10 @@ def joined(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         if name == "day":
             continue
         pairs = _pairs(lines.filter(pl.col("on_bill") != pl.col("in_logs")), name)
+        if pairs.height:
+            lines = _merge(lines, pairs, cause, name)
+    for cause, name in (("tier", "tier"), ("region", "region")):
+        pairs = _scaled(lines.filter(pl.col("on_bill") != pl.col("in_logs")), name)
         if pairs.height:
             lines = _merge(lines, pairs, cause, name)
     return lines, lines.filter(pl.col("moved").is_not_null())
@@ -79,12 +86,30 @@ def _pairs(lines: pl.DataFrame, name: str) -> pl.DataFrame:
     rest = [key for key in KEY if key != name]
     odd = lines.filter(pl.col("unit").is_in(TOKENS) & pl.col("bought").is_not_null()).with_columns(
         _count=(pl.col("bought") - pl.col("logged")).abs().cast(COUNT), _more=pl.col("bought") > pl.col("logged"),
-        _value=pl.col(name).cast(pl.String)).filter((pl.col("_count") >= FEWEST) & pl.col("_value").is_not_null())
+        _value=pl.col(name).cast(pl.String).fill_null(ANY)).filter(pl.col("_count") >= FEWEST)
     odd = odd.sort(*KEY, nulls_last=True).with_columns(_place=pl.int_range(pl.len()).over(*rest, "_count", "_more"))
     on = [*rest, "_count", "_place"]
     more = odd.filter("_more").select(*on, more="line_id", more_value="_value")
     less = odd.filter(~pl.col("_more")).select(*on, less="line_id", less_value="_value")
     return more.join(less, on=on, nulls_equal=True).filter(pl.col("more_value") != pl.col("less_value")).sort("more")
+
+
+def _scaled(lines: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Pairs of lines without a billed quantity that differ in `name` alone and by one short factor throughout.
+
+    Only where a key has one line on either side, and two pairs at least agree on the factor (1.1, 0.5 ...).
+    """
+    rest = [key for key in KEY if key != name]
+    told = lines.filter(pl.col("unit").is_in(TOKENS)).with_columns(_value=pl.col(name).fill_null(ANY))
+    more = told.filter(pl.col("on_bill") & pl.col("billed_quantity").is_null()).select(
+        *rest, more="line_id", more_value="_value", _asked="asked_n")
+    less = told.filter("in_logs").select(*rest, less="line_id", less_value="_value",
+                                         _cost=pl.col("computed_usd").cast(pl.Float64))
+    met = more.join(less, on=rest, nulls_equal=True).filter(
+        (pl.len().over("more") == 1) & (pl.len().over("less") == 1) & (pl.col("_cost") > 0))
+    met = met.with_columns(_k=pl.col("_asked") / pl.col("_cost")).with_columns(_short=pl.col("_k").round(2))
+    met = met.filter((pl.col("_k") - pl.col("_short")).abs() <= 1e-6)
+    return met.filter(pl.len().over("scope", "more_value", "less_value", "_short") > 1).sort("more")
 
 
 _COMPUTED = ("logged", "computed_usd", "computed_effective_usd", "requests", "unpriced", "covered_quantity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -36,17 +37,21 @@ def month_findings(month: str, billing: pl.DataFrame, bills: Billed, lines: pl.D
         cost = Decimal(lines.filter(pl.col("scope") == scope)["report_usd"].sum())
         note("no_logs", None, scope, f"a bill of {cost:f} USD, and no usage logs of {month}",
              "add a usage source; without one only prices and sums of the bill can be checked", amount_usd=cost)
-    for source, currencies in billing.filter(pl.col("billing_period") == month).group_by("source").agg(
-            pl.col("BillingCurrency").unique().sort()).sort("source").iter_rows():
-        if len(currencies) > 1:
-            note("two_currencies", source, "BillingCurrency", " and ".join(currencies),
-                 "each currency was matched by itself and reported at its own rate; nothing was summed across them")
+    _of_bills(month, billing, note)
     credit = evidence.filter(pl.col("cause") == "credit").group_by("issuer").agg(pl.col("cause_usd").sum())
     totals = lines.group_by("issuer").agg(pl.col("report_usd").sum())
     owed = credit.join(totals, on="issuer").filter(pl.col("report_usd") < 0).sort("issuer")
     for issuer, amount, total in owed.iter_rows():
         note("credit_exceeds_bill", None, issuer, f"credits of {-amount:f} USD leave {total:f} USD",
              "the rest is a balance in your favour: carry it to the next month", amount_usd=total)
+    _of_invoices(invoices, note)
+    for row in learnings.filter(pl.col("kind") == "discount_not_granted").iter_rows(named=True):
+        note("discount_not_granted", None, row["subject"], f"{row['model_id']}: {row['amount_usd']:f} USD",
+             row["action"], amount_usd=row["amount_usd"])
+    return findings(told)
+
+
+def _of_invoices(invoices: pl.DataFrame, note: Callable[..., None]) -> None:
     for row in invoices.filter(pl.col("outcome").is_in(["differs", "currency_differs"])).iter_rows(named=True):
         note("invoice_differs", None, row["invoice_id"], row["detail"],
              "ask the issuer which lines make the difference", severity="error", uri=row["issuer"])
@@ -54,7 +59,11 @@ def month_findings(month: str, billing: pl.DataFrame, bills: Billed, lines: pl.D
     for row in bare.iter_rows(named=True):
         note("invoice_without_lines", None, row["invoice_id"], "only its total could be compared",
              "enter its lines, so that tax and credits can be told from usage", uri=row["issuer"])
-    for row in learnings.filter(pl.col("kind") == "discount_not_granted").iter_rows(named=True):
-        note("discount_not_granted", None, row["subject"], f"{row['model_id']}: {row['amount_usd']:f} USD",
-             row["action"], amount_usd=row["amount_usd"])
-    return findings(told)
+
+
+def _of_bills(month: str, billing: pl.DataFrame, note: Callable[..., None]) -> None:
+    for source, currencies in billing.filter(pl.col("billing_period") == month).group_by("source").agg(
+            pl.col("BillingCurrency").unique().sort()).sort("source").iter_rows():
+        if len(currencies) > 1:
+            note("two_currencies", source, "BillingCurrency", " and ".join(currencies),
+                 "each currency was matched by itself and reported at its own rate; nothing was summed across them")
