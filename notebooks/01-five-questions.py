@@ -125,7 +125,7 @@ def _(con, mo):
 
 @app.cell
 def _(chart, requests):
-    chart(requests, {"type": "bar"},
+    chart(requests, {"type": "point", "filled": True, "size": 90},
           x={"field": "p95_usd", "type": "quantitative", "title": "USD, 95 % of requests cost less"},
           y={"field": "model_id", "type": "nominal", "sort": "-x", "title": None},
           color={"field": "service_tier", "type": "nominal", "title": None})
