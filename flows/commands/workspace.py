@@ -26,14 +26,24 @@ def init(args: argparse.Namespace) -> int:
     shipped = files("costops.data") / "workspace"
     try:
         (target / "notebooks").mkdir(parents=True, exist_ok=True)
-        for item in shipped.iterdir():
-            if item.name.endswith(".py") and not item.name.startswith("__"):
-                (target / "notebooks" / item.name).write_text(item.read_text(encoding="utf-8"), encoding="utf-8")
+        for item in _notebooks():
+            (target / "notebooks" / item.name).write_text(item.read_text(encoding="utf-8"), encoding="utf-8")
         path.write_text((shipped / "costops.toml").read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as error:
         raise Usage(f"{target}: cannot be written ({error.strerror}); choose another folder.") from None
     print(f"{path}: name your sources in it, then run: cost-ops run --config {path}")
     return 0
+
+
+def _notebooks() -> list[Path]:
+    """The notebooks: beside the code in an installed package, at the top of a checkout."""
+    import costops
+
+    package = Path(costops.__file__).resolve().parent
+    for folder in (package / "data" / "notebooks", package.parents[1] / "notebooks"):
+        if folder.is_dir():
+            return sorted(folder.glob("*.py"))
+    return []
 
 
 def demo(args: argparse.Namespace) -> int:
