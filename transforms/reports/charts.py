@@ -144,7 +144,7 @@ def waterfall(steps: Sequence[tuple[str, str, Decimal, Decimal]], texts: Sequenc
            {"field": "b", "type": "quantitative", "title": "Running total", "format": ",.2f"}]
     y = {"field": "n", "type": "nominal", "sort": {"field": "i"}, "axis": {
         "title": None, "labelLimit": 130, "labelColor": "var(--ink)"}}
-    scale = {"zero": False, "nice": False, "domain": [round(begin, 6), round(high + spread * 0.28, 6)]}
+    scale = {"zero": False, "nice": False, "domain": [round(begin, 6), round(high + spread * 0.45, 6)]}
     axis = {"grid": True, "format": "$,.0f" if spread >= 5 else "$,.2f", "tickCount": 4, "title": None,
             "labelOverlap": "greedy", "labelFlush": True}
     return _frame(27 * len(steps), data={"values": values}, encoding={"y": y}, layer=[

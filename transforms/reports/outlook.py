@@ -152,12 +152,13 @@ def _incidents(frame: pl.DataFrame) -> pl.DataFrame:
             pl.col("effect").abs(), "dimension", "value", descending=[True, False, False])
         whole: list[float] = sums.group_by("dimension", maintain_order=True).agg(
             pl.col("effect").sum())["effect"].to_list()
+        most = max(whole) if max(whole) >= -min(whole) else min(whole)
         named = sums.filter(pl.col("dimension") != "total").head(3)
         rows.append({
             "first": days["ds"].min(), "last": days["ds"].max(), "kind": "; ".join(days["kind"].unique().sort()),
             "where": ", ".join(f"{name.removesuffix('_id')} {value}" for name, value, _ in named.iter_rows())
             or "total",
-            "effect_usd": Decimal(str(round(max(whole, key=abs), 6)))})
+            "effect_usd": Decimal(str(round(most, 6)))})
     schema = {"first": pl.Date(), "last": pl.Date(), "kind": pl.String(), "where": pl.String(),
               "effect_usd": pl.Decimal(38, 6)}
     return pl.DataFrame(rows, schema=schema).sort("last", "effect_usd", descending=True)

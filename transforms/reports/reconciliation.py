@@ -182,9 +182,10 @@ def _summary(data: ReconciliationData) -> Section:
                   note="equal to the last digit"),
              Card("Status", plain(data.status), note="locked" if data.lock_hash else "figures may still change")]
     failed = [name for name, passed, _ in data.gates if not passed]
+    named = [name for name, _, _ in data.gates]
     if data.gates:
         small.append(Card("Gates", f"{len(failed)} failed" if failed else "all pass", tone="bad" if failed else "good",
-                          note=", ".join(plain(name).replace("_", " ") for name in failed or [one[0] for one in data.gates])))
+                          note=", ".join(plain(name).replace("_", " ") for name in failed or named)))
     table = _issuers(data)
     blocks: tuple[Block, ...] = (large, Cards(tuple(small)), table, *(Note(plain(text, longest=600), "warn")
                                                                      for text in data.notes))

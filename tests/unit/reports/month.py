@@ -50,7 +50,9 @@ def causes() -> pl.DataFrame:
 def month(**changes: Any) -> ReconciliationData:
     """All that a month can have."""
     given: dict[str, Any] = {
-        "month": "2026-10", "generated_at": datetime(2026, 11, 3, 6, 0), "causes": causes(), "status": "settled",
+        "month": "2026-10", "generated_at": datetime(2026, 11, 3, 6, 0),
+        "causes": causes().with_columns(status=pl.lit("locked")),
+        "status": "locked",
         "coverage": pl.DataFrame({"issuer": ["Anthropic, PBC", "OpenAI, LLC"], "unit": ["output", "output"],
                                   "logged_quantity": [81_220_113, 55_120_887],
                                   "billed_quantity": [95_383_004, 55120887],

@@ -139,7 +139,7 @@ def night(**changes: Any) -> NightlyData:
     """All that a night can have."""
     usage = changes.pop("spend_daily", None)
     usage = spend() if usage is None else usage
-    total = usage["effective_cost_usd"].sum() or Decimal(0)
+    total = Decimal(usage["effective_cost_usd"].sum() or 0)
     given: dict[str, Any] = {
         "day": DAY, "generated_at": datetime(2026, 10, 31, 2, 30), "spend_daily": usage,
         "inputs": inputs(), "findings": found(), "ledger": ledger(), "run_id": "20261031T023000Z-3f9a1c",
@@ -166,3 +166,29 @@ def night(**changes: Any) -> NightlyData:
             "saving_usd": [Decimal("128.40")], "detail": ["96% of its requests come between 01:00 and 04:00 UTC"]}),
     }
     return NightlyData(**{**given, **changes})
+
+
+HOSTILE: tuple[str, ...] = (
+    "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "' \" ` ; --",
+    "{{ 7*7 }}{% raw %}", "\u202etxt.exe\u2066", "\u2028\u2029]]>", "<!--<b>", "javascript:alert(1)",
+)
+
+
+def hostile() -> NightlyData:
+    """A night in which every free text field tries to break out of the page."""
+    name = dict(zip(TEAMS, HOSTILE, strict=True))
+    usage = spend().with_columns(
+        team=pl.col("team").replace_strict(name, return_dtype=pl.String),
+        provider=pl.when(pl.col("provider") == "openai").then(pl.lit(HOSTILE[1])).otherwise(pl.col("provider")),
+        model_id=pl.when(pl.col("provider") == "anthropic").then(pl.lit(HOSTILE[0]) + pl.col("model_id")).otherwise(
+            pl.col("model_id")))
+    text = HOSTILE[1] + HOSTILE[0] + HOSTILE[4]
+    wrong = findings([{"reason": "malformed_record", "source": text, "uri": text, "field": text, "expected": text,
+                       "actual": text, "excerpt": text, "mend": text, "line": 1, "day": DAY}])
+    return night(
+        spend_daily=usage, findings=wrong, inputs=inputs().with_columns(source=pl.lit(text)), run_id=text,
+        program_version=text, price_book=((text, text),), gates=(GateState(text, Decimal(2), Decimal(1), True, text),),
+        ledger=ledger().with_columns(detail=pl.lit(text), source=pl.lit(text)),
+        price_sources=pl.DataFrame({"price_source": [text], text: [text]}),
+        recommendations=pl.DataFrame({"action": [text], text: [text]}),
+        anomalies=pl.DataFrame({"kind": [text], "drivers": [text]}))
