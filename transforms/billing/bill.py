@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 NEVER = datetime(1970, 1, 1)  # noqa: DTZ001  instants of the lake carry no zone: all are UTC
@@ -45,9 +46,31 @@ class Input:
         return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
+class Seen:
+    """Row ids of the batches of a delivery that were read so far, eight bytes each."""
+
+    def __init__(self) -> None:
+        self._known: np.ndarray[tuple[int], np.dtype[np.uint64]] = np.empty(0, dtype=np.uint64)
+
+    def again(self, ids: pl.Series) -> pl.Series:
+        """Which of these ids an earlier batch had; from now on they are known. NULL is no id."""
+        hashes = ids.hash(seed=4711)
+        values = hashes.to_numpy()
+        at = np.searchsorted(self._known, values)
+        there = np.zeros(len(values), dtype=bool)
+        inside = at < len(self._known)
+        there[inside] = self._known[at[inside]] == values[inside]
+        fresh = np.unique(values[~there & ids.is_not_null().to_numpy()])
+        self._known = np.sort(np.concatenate([self._known, fresh]), kind="stable")
+        return pl.Series(there) & ids.is_not_null()
+
+
 @dataclass(frozen=True)
 class Options:
-    """A source's own constants. `columns` renames a generic bill's columns: our name -> the file's."""
+    """A source's own constants. `columns` renames a generic bill's columns: our name -> the file's.
+
+    `seen` is set while a delivery is read.
+    """
 
     source: str
     provider: str | None = None
@@ -57,6 +80,7 @@ class Options:
     dataset: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     batch_bytes: int = 4 << 20
+    seen: Seen | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

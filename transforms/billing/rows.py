@@ -195,6 +195,8 @@ def _identified(rows: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, int]:
     height = rows.height
     if "_row_id" in rows.columns:
         rows = rows.filter(pl.col("_row_id").is_null() | pl.col("_row_id").is_first_distinct())
+        if place.options.seen is not None:
+            rows = rows.filter(~place.options.seen.again(rows["_row_id"]))
     keys = [name for name in place.keys if name in rows.columns]
     joined = rows.select(pl.concat_str(
         ["BillingPeriodStart", "ChargePeriodStart", *keys], separator="\x1f", ignore_nulls=True).alias("k"))["k"] \

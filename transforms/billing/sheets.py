@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
-from costops.transforms.billing.bill import Batch, Delivery, Input, Options
+from costops.transforms.billing.bill import Batch, Delivery, Input, Options, Seen
 from costops.transforms.billing.rows import Place, bad_rows, damaged
 from costops.transforms.billing.text import Damaged, Sheet, sheet_batches
 
@@ -16,6 +17,7 @@ Make = Callable[[pl.DataFrame, Input, Options], Batch]
 def read_sheets(delivery: Delivery, options: Options, rename: Callable[[str], str | None],
                 make: Make) -> Iterator[Batch]:
     """The batches of every file of a delivery; what its reader could not read comes last, as findings."""
+    options = replace(options, seen=Seen())
     for number, item in enumerate(delivery.inputs):
         sheet = Sheet()
         try:

@@ -87,3 +87,14 @@ def test_a_bill_does_not_hang_on_the_size_of_batches(tmp_path: Path) -> None:
     drop = ("x_SourceRowId",)
     assert rows(small).drop(drop).equals(rows(whole).drop(drop))
     assert rows(small)["x_SourceRowId"].is_unique().all()
+
+
+def test_a_report_told_twice_in_one_delivery_counts_once_whatever_the_batches(tmp_path: Path) -> None:
+    from costops.transforms.billing.bill import Options
+
+    head, *lines = (shared_data() / "billing" / "nise" / "aws_cur_2026-10.csv").read_text().splitlines()
+    path = tmp_path / "c.csv"
+    path.write_text("\n".join([head, *lines, *lines]) + "\n")
+    for size in (1 << 20, 1 << 30):
+        made = batches("aws.cur2", [Input("c.csv", path)], Options("s", batch_bytes=size))
+        assert (total(made).kept, total(made).duplicates) == (len(lines), len(lines))
