@@ -29,6 +29,8 @@ from costops.transforms.units import UNITS
 PRICE_KEYS: tuple[str, ...] = ("provider", "model_id", "service_tier", "region", "account_id")
 """The columns of `core_usage` that decide a price, besides time and context."""
 
+_SPOT = ("provider", "model_id", "service_tier", "region")
+
 PLAIN_UNITS: tuple[str, ...] = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 """What nearly every request consists of: priced by plain 64-bit products."""
 
@@ -95,15 +97,17 @@ def price_cells(keys: pl.DataFrame, book: pl.DataFrame, *, known_at: datetime | 
     told = {(p, m): to for p, m, to in aliases.select("provider", "model_id", "priced_as").iter_rows()} if (
         aliases is not None) else {}
     shelf = _shelf(_Book(book), known_at, tuple(sorted(told.items())))
-    deals = list(contracts.iter_rows(named=True)) if contracts is not None else []
-    rows: list[dict[str, Any]] = []
-    for key in keys.iter_rows(named=True):
-        for cell in _key_cells(shelf, key):
-            rows.extend(_with_contracts(cell, key, deals))
-    for number, row in enumerate(rows):
-        row["cell"] = number
-        del row["spot"], row["tier"]
-    return pl.DataFrame(rows, schema=SCHEMA)
+    spots = keys.group_by(_SPOT, maintain_order=True).agg(
+        pl.col("first_used_at").min(), pl.col("last_used_at").max())
+    schema = {name: kind for name, kind in SCHEMA.items() if name not in {"cell", "account_id"}}
+    listed = pl.DataFrame([{name: cell.get(name) for name in schema} for spot in spots.iter_rows(named=True)
+                           for cell in _spot_cells(shelf, spot)], schema=schema)
+    cells = keys.select(PRICE_KEYS).join(listed, on=_SPOT, nulls_equal=True, maintain_order="left_right")
+    if contracts is not None and contracts.height:
+        deals = list(contracts.iter_rows(named=True))
+        cells = pl.DataFrame([cut for cell in cells.iter_rows(named=True) for cut in _with_contracts(cell, deals)],
+                             schema=cells.schema)
+    return cells.with_row_index("cell").cast({"cell": pl.Int64}).select(list(SCHEMA))
 
 
 def shelf_of(book: pl.DataFrame, *, known_at: datetime | None = None,
@@ -160,13 +164,13 @@ def _shelf(book: _Book, known_at: datetime | None, told: tuple[tuple[tuple[str, 
     return Shelf(entries, catalogue(entries, known, dict(told)), bounds.families(entries), cached)
 
 
-def _key_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cells of one key over the time in which it was used, without gap or overlap."""
+def _spot_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cells of one model, tier and region over the time in which it was used, without gap or overlap."""
     provider = provider_name(key["provider"] or "")
     tier = _TIER_SPELLINGS.get(key["service_tier"] or "standard", key["service_tier"] or "standard")
     match = shelf.models.find(provider, key["model_id"] or "", key["region"])
     first, last = key["first_used_at"], key["last_used_at"]
-    base = {name: key[name] for name in PRICE_KEYS} | {
+    base = {name: key[name] for name in _SPOT} | {
         "path": match.path, "reports_cost": provider in SELLER and SELLER[provider].reports_cost,
         "den": 1, "included": _included_bits(match.provider or provider), "minimum_seconds": 0,
         "min_input": -1, "max_input": NO_LIMIT, "min_reasoning": -1, "max_reasoning": NO_LIMIT,
@@ -272,9 +276,9 @@ def _included_bits(provider: str) -> int:
     return sum(1 << bit for bit, unit in enumerate(UNITS) if unit.name in names)
 
 
-def _with_contracts(cell: dict[str, Any], key: Mapping[str, Any], deals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_contracts(cell: dict[str, Any], deals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The cell, cut where a contract begins or ends. The contract that names most wins; then the later one."""
-    mine = [d for d in deals if all(d.get(name) is None or d[name] == key[name]
+    mine = [d for d in deals if all(d.get(name) is None or d[name] == cell[name]
                                     for name in ("provider", "model_id", "account_id"))]
     if not mine:
         return [cell]
