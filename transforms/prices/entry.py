@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from costops.transforms.errors import Usage
 from costops.transforms.money import PICO
 from costops.transforms.units import UNIT
 
@@ -86,9 +87,12 @@ def problem(price: Price) -> str | None:
 
 def instant(text: str) -> datetime:
     """UTC without a zone of an ISO instant that names its zone; refuses one that does not."""
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Usage(f"price book: {text!r} is no instant: write 2026-10-20T00:00+00:00") from None
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} names no zone: write 2026-10-20T00:00+00:00")
+        raise Usage(f"price book: {text!r} names no zone: write 2026-10-20T00:00+00:00")
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 

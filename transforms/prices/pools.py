@@ -11,6 +11,8 @@ from decimal import Decimal
 
 import polars as pl
 
+from costops.transforms.units import UNITS
+
 _USD = pl.Decimal(38, 12)
 
 
@@ -55,7 +57,7 @@ def pool_credits(charges: pl.DataFrame, pools: tuple[Pool, ...] = POOLS) -> pl.D
 
 
 def _drawn(charges: pl.DataFrame, pool: Pool) -> pl.DataFrame:
-    cost = pool.unit_column.removesuffix("es").removesuffix("s") + "_cost_usd"
+    cost = next(unit.cost_column for unit in UNITS if unit.column == pool.unit_column)
     period = pl.col("day").dt.strftime("%Y-%m" if pool.per == "month" else "%Y-%m-%d")
     over = ["provider", "account_id", "period"]
     used = charges.with_columns(period=period).group_by(*over, "day", "model_id").agg(

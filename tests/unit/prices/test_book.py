@@ -52,8 +52,9 @@ def test_a_feed_that_contradicts_itself_is_refused() -> None:
         build([price(usd="1"), price(usd="2")])
     with pytest.raises(Usage, match="two prices of output"):
         build([price(usd="1", max_input=100), price(usd="2", min_input=50)])
-    with pytest.raises(ValueError, match="names no zone"):
-        instant("2026-10-20T00:00")
+    for wrong, says in (("2026-10-20T00:00", "names no zone"), ("20 October", "no instant")):
+        with pytest.raises(Usage, match=says):
+            instant(wrong)
 
 
 def test_the_higher_feed_wins_its_window_and_leaves_the_rest() -> None:
@@ -150,6 +151,9 @@ def test_litellms_map_is_read_and_its_dust_is_gone() -> None:
                      ("eu", "standard", "uncached_input", 272_001): 30, ("eu", "standard", "output", 0): 60,
                      ("eu", "standard", "cache_write_1h", 0): 10, ("eu", "batch", "uncached_input", 0): Decimal("7.5")}
     assert litellm.compact(litellm.read(data, version="test")).count("\n") == 6
+    assert litellm.unread(b'{"m": {"litellm_provider": "openai", "cost_per_dream": 1.5}}') == {"cost_per_dream": 1}
+    with pytest.raises(Usage, match="no JSON object"):
+        list(litellm.read(b"[1]", version="test"))
 
 
 def test_rates_are_exact_fractions_of_a_pico_dollar() -> None:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from costops.transforms.errors import Usage
 from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, NO_LIMIT, Price, clean
 from costops.transforms.prices.models import Catalogue, is_geography
 from costops.transforms.prices.providers import LITELLM_NAMES
@@ -57,7 +58,7 @@ COLUMNS = ("provider", "model_id", "region", "service_tier", "mode", "unit", "mi
 def read(data: bytes, *, version: str) -> Iterator[Price]:
     """Every price of the map that our vocabulary can say, for the providers that we name."""
     source = f"litellm {version}"
-    for key, entry in json.loads(data, parse_float=Decimal, parse_int=Decimal).items():
+    for key, entry in _opened(data).items():
         provider = LITELLM_NAMES.get(str(entry.get("litellm_provider")))
         if provider is None or "commitment" in key or "-steps/" in key:
             continue
@@ -67,6 +68,28 @@ def read(data: bytes, *, version: str) -> Iterator[Price]:
         found = list(_entry(base, entry))
         if any(price.price_usd for price in found):  # all zero may be free or unknown: the map does not say
             yield from found
+
+
+def unread(data: bytes) -> dict[str, int]:
+    """Keys of the map that look like a price and that we do not understand, with how many entries have them."""
+    found: dict[str, int] = {}
+    for entry in _opened(data).values():
+        for key, value in entry.items():
+            parsed = _KEY.match(key)
+            known = key in PIECES or (parsed is not None and parsed["base"] in TOKENS)
+            if ("cost" in key or "price" in key) and isinstance(value, Decimal) and not known:
+                found[key] = found.get(key, 0) + 1
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _opened(data: bytes) -> dict[str, Any]:
+    try:
+        entries = json.loads(data, parse_float=Decimal, parse_int=Decimal)
+    except ValueError as error:
+        raise Usage(f"price book: litellm's map is no JSON: {error}") from None
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise Usage("price book: litellm's map is no JSON object of models")
+    return entries
 
 
 def _place(provider: str, key: str) -> tuple[str, str]:
