@@ -18,7 +18,7 @@ USAGE_SCHEMA: dict[str, pl.DataType] = {
     "billing_account": pl.String(), "sub_account": pl.String(), "model_id": pl.String(), "unit": pl.String(),
     "service_tier": pl.String(), "region": pl.String(), "day": pl.Date(), "currency": pl.String(),
     "quantity": COUNT, "list_usd": USD, "contracted_usd": USD, "billed_usd": USD, "effective_usd": USD,
-    "report_usd": USD, "bill_rows": pl.Int64(), "covered": pl.Boolean(), "rate_told": pl.Boolean(),
+    "report_usd": USD, "local_amount": USD, "bill_rows": pl.Int64(), "covered": pl.Boolean(), "rate_told": pl.Boolean(),
     "period": pl.String(), "in_month": pl.Boolean(), "input_id": pl.String(), "line": pl.Int64(),
     "invoice_id": pl.String(), "decimals": pl.Int64(),
 }
@@ -88,7 +88,7 @@ def _placed(billing: pl.DataFrame, month: str, pairing: Pairing) -> pl.DataFrame
         | (pl.col("PricingCategory").fill_null("") == "Committed"),
         commitment_id=pl.coalesce("CommitmentDiscountId", "CapacityReservationId"),
         description=pl.col("ChargeDescription").str.slice(0, 120), input_id=pl.col("x_InputId"), line=pl.col("x_Line"),
-        invoice_id=pl.col("InvoiceId"),
+        invoice_id=pl.col("InvoiceId"), local_amount=pl.col("BilledCost"),
     )
 
 
@@ -127,7 +127,7 @@ def _within(start: pl.Expr, end: pl.Expr, month: str) -> pl.Expr:
 def _summed(rows: pl.DataFrame, keys: tuple[str, ...], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """One line per key; a quantity only where every row tells one."""
     sums = {name: pl.col(name).sum() for name in ("list_usd", "contracted_usd", "billed_usd", "effective_usd",
-                                                 "report_usd") if name in schema}
+                                                 "report_usd", "local_amount") if name in schema}
     if "quantity" in schema:
         sums["quantity"] = pl.when(pl.col("quantity").is_null().any()).then(None).otherwise(pl.col("quantity").sum())
         sums["decimals"] = _decimals().max()

@@ -79,8 +79,16 @@ def factors(lines: pl.DataFrame) -> pl.DataFrame:
     best = days.join(good.select("scope", "_k"), on=["scope", "_k"]).sort(
         "scope", "_day", "share", "hits", "_k", descending=[False, False, True, True, False]).unique(
         ["scope", "_day"], keep="first", maintain_order=True)
-    return best.select("scope", day=pl.when(pl.col("_day") == _NO_DAY).then(None).otherwise(pl.col("_day")),
-                       factor=pl.col("_k"))
+    verdicts = told.select("scope", "_day").unique().join(best.select("scope", "_day", factor="_k"),
+                                                          on=["scope", "_day"], how="left")
+    # a day on which nothing could be compared is billed as the days around it
+    others = lines.select("scope", _day=pl.col("day").fill_null(_NO_DAY)).unique().join(
+        verdicts, on=["scope", "_day"], how="anti").sort("_day")
+    known = verdicts.sort("_day").rename({"_day": "_at"})
+    near = others.join_asof(known, left_on="_day", right_on="_at", by="scope", strategy="nearest",
+                            check_sortedness=False).select("scope", "_day", "factor")
+    return pl.concat([verdicts, near]).drop_nulls("factor").select(
+        "scope", "factor", day=pl.when(pl.col("_day") == _NO_DAY).then(None).otherwise(pl.col("_day")))
 
 
 _NO_FACTORS = pl.DataFrame(schema={"scope": pl.String(), "day": pl.Date(), "factor": pl.Float64()})
@@ -94,7 +102,7 @@ def steady(lines: pl.DataFrame) -> pl.DataFrame:
     region first, then over all of them: a price change often holds for all tiers. `lines` needs `asked_n`
     (list-equivalent of the bill), `expected_n` and `slack_n`.
     """
-    told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill") & pl.col("in_logs")).with_columns(
+    told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill")).with_columns(
         _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("asked_n") / pl.col("expected_n"),
         _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
     told = told.with_columns(_off=(pl.col("_r") - 1).abs() > pl.col("_slack"),

@@ -88,8 +88,10 @@ def _slack(lines: pl.DataFrame) -> pl.DataFrame:
     """Half a unit of the last digit that the bill tells, for each of a line's rows; more where money was converted."""
     scale = lines.filter("on_bill").group_by("scope", "currency").agg(_digits=pl.col("decimals").max())
     lines = lines.join(scale, on=["scope", "currency"], how="left", nulls_equal=True, maintain_order="left")
-    half = 0.5 * pl.lit(10.0).pow(-pl.col("_digits").fill_null(18).cast(pl.Float64))
     foreign = (pl.col("currency").fill_null("USD") != "USD")
+    dollars = pl.when(foreign & (pl.col("local_amount") != 0)).then(
+        (number(pl.col("billed_usd")) / number(pl.col("local_amount"))).abs()).otherwise(1.0)
+    half = 0.5 * pl.lit(10.0).pow(-pl.col("_digits").fill_null(18).cast(pl.Float64)) * dollars
     return lines.with_columns(
         rounded_n=pl.col("bill_rows").fill_null(0) * half * 1.000001,
         slack_n=pl.col("bill_rows").fill_null(0) * half * 1.000001 + pl.col("requests").fill_null(0) * 1e-12 + 2e-12
@@ -112,23 +114,39 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
     lines = _factored(lines, deals)
     lines = lines.with_columns(bought_n=number(given))
     unknown = pl.col("on_bill") & pl.col("bought").is_null()
-    same = diagnose.steady(lines.filter(unknown)).filter(~pl.col("pattern").is_in(["single", "edge"])).select(
-        "line_id", _steady=pl.lit(value=True))
+    same = diagnose.steady(lines.filter(unknown & both)).filter(~pl.col("pattern").is_in(["single", "edge"])).select(
+        "line_id", "ratio", _steady=pl.lit(value=True))
     exact = diagnose.other_price(lines.filter(unknown), others).select("line_id", _other=pl.lit(value=True))
-    lines = lines.join(same, on="line_id", how="left", maintain_order="left").join(
+    lines = lines.join(same.select("line_id", "_steady"), on="line_id", how="left", maintain_order="left").join(
         exact, on="line_id", how="left", maintain_order="left")
     unit_n = number(at_book(pl.lit(1_000_000))) / 1e6
     own_n = pl.when((pl.col("logged") > 0) & (pl.col("computed_usd") > 0)).then(
         number(pl.col("computed_usd")) / number(pl.col("logged"))).otherwise(unit_n)
+    lines = lines.with_columns(_own=own_n)
+    lines = lines.join(_ratio_around(lines, same), on="line_id", how="left", maintain_order="left")
+    own_n = pl.col("_own") * pl.col("_around").fill_null(1.0)
     count = pl.col("asked_n") / own_n
     whole = (count - count.round(0)).abs() <= pl.max_horizontal(pl.lit(1e-6), count.abs() * 1e-12)
-    certain = whole & (pl.col("rounded_n") < own_n / 4) & (count > 0) & (count < 1e15)
+    fine = ~pl.col("in_logs") | (pl.col("rounded_n") < own_n / 4)
+    certain = whole & fine & (count > 0) & (count < 1e15)
     price = pl.col("_steady").fill_null(value=False) | pl.col("_other").fill_null(value=False)
     at_list = (pl.col("asked_n") - number(pl.col("computed_usd"))).abs() <= pl.col("slack_n")
     guess = (pl.when(both & (price | at_list)).then(pl.col("logged"))
              .when(certain).then(count.round(0).cast(COUNT)).when(both).then(pl.col("logged")))
     return lines.with_columns(bought=pl.when(unknown).then(guess).otherwise(pl.col("bought")).cast(COUNT)).drop(
-        "_steady", "_other", "alts")
+        "_steady", "_other", "alts", "_own", "_around")
+
+
+def _ratio_around(lines: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
+    """For lines without a quantity and without logs, the ratio to list of the same model and unit the days around."""
+    sku = list(diagnose.WIDE)
+    known = lines.filter(pl.col("on_bill") & pl.col("in_logs") & pl.col("day").is_not_null()).join(
+        same, on="line_id", how="left").group_by(*sku, "day").agg(
+        _around=pl.col("ratio").max().fill_null(1.0)).sort("day")
+    asked = lines.filter(pl.col("on_bill") & ~pl.col("in_logs") & pl.col("billed_quantity").is_null()
+                         & pl.col("day").is_not_null()).select("line_id", *sku, "day").sort("day")
+    return asked.join_asof(known, on="day", by=sku, strategy="nearest", check_sortedness=False).select(
+        "line_id", "_around")
 
 
 def _cost_of(count: pl.Expr, both: pl.Expr) -> pl.Expr:

@@ -226,7 +226,8 @@ def _billed_side(theirs: pl.DataFrame) -> pl.DataFrame:
         commitment_usd=pl.when(pl.col("covered")).then(after).otherwise(ZERO),
         credit_usd=pl.when(prepaid).then(after).otherwise(ZERO),
         fx_usd=pl.col("report_usd") - pl.col("billed_usd"))
-    sums = ("list_usd", "discount_usd", "commitment_usd", "credit_usd", "fx_usd", "billed_usd", "report_usd")
+    sums = ("list_usd", "discount_usd", "commitment_usd", "credit_usd", "fx_usd", "billed_usd", "report_usd",
+            "local_amount")
     return rows.group_by(KEY).agg(
         *(pl.col(name).sum() for name in sums),
         billed_quantity=pl.when(pl.col("quantity").is_null().any()).then(None).otherwise(pl.col("quantity").sum()),

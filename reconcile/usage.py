@@ -23,6 +23,7 @@ PLAIN = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "ou
 
 KEYS = ("source", "provider", "model_id", "service_tier", "region", "account_id", "project_id")
 _GROUP = (*KEYS, "granularity", "price_status", "price_id", "day")
+_WHOLE = ("list_cost_usd", "effective_cost_usd", "unpriced_low_usd", "unpriced_high_usd")
 _RARE = tuple(u for u in UNITS if u.name not in PLAIN and u.name != "request")
 
 LINE_SCHEMA: dict[str, pl.DataType] = {
@@ -32,15 +33,17 @@ LINE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def computed_lines(connection: query.Connection, charges: str, month: str, pairing: Pairing) -> pl.DataFrame:
+def computed_lines(connection: query.Connection, charges: str, month: str, pairing: Pairing, *,
+                   rare: set[Unit] | None = None) -> pl.DataFrame:
     """The computed lines of a month: `LINE_SCHEMA`, one row per key, day, price and unit.
 
     `charges` is a relation (a view, a table, `read_parquet(...)`) with the columns of `core_charge`; it may hold
-    more than the month. A row belongs to the month in which its issuer bills it, by the issuer's calendar.
+    more than the month. A row belongs to the month in which its issuer bills it, by the issuer's calendar. `rare`
+    are the units besides the plain ones that occur, where that is known.
     """
     params = _spans(month)
     where = _where()
-    rare = _present(connection, charges, where, params)
+    rare = _present(connection, charges, where, params) if rare is None else rare
     units = tuple(u for u in UNITS if u.name in PLAIN or u in rare or u.name == "request")
     sums = ",\n    ".join(_sums(units))
     by = ", ".join(_GROUP)
@@ -50,10 +53,14 @@ def computed_lines(connection: query.Connection, charges: str, month: str, pairi
 
 def computed_of(frame: pl.DataFrame, month: str, pairing: Pairing) -> pl.DataFrame:
     """The same over a frame of `core_charge` rows."""
+    rare = {u for u in _RARE if frame[u.column].null_count() < frame.height}
+    used = [u for u in UNITS if u.name in PLAIN or u in rare or u.name == "request"]
+    needed = dict.fromkeys((*_GROUP, "used_at", "counted", *_WHOLE, *(u.column for u in used),
+                            *(u.cost_column for u in used)))
     connection = query.connect()
-    connection.register("charges_frame", frame.to_arrow())
+    connection.register("charges_frame", frame.select(list(needed)).to_arrow())
     try:
-        return computed_lines(connection, "charges_frame", month, pairing)
+        return computed_lines(connection, "charges_frame", month, pairing, rare=rare)
     finally:
         connection.close()
 

@@ -48,7 +48,8 @@ def repriced(world: World, where: pl.Expr, factor: Decimal) -> tuple[World, Deci
     new = {name: pl.when(where).then((pl.col(name) * pl.lit(factor).cast(pl.Decimal(10, 4))).cast(USD)).otherwise(
         pl.col(name)) for name in ("list_usd", "billed_usd", "contracted_usd", "effective_usd")}
     bill = world.bill.with_columns(**new)
-    return world.with_bill(bill), total(bill, "billed_usd") - total(world.bill, "billed_usd")
+    mine = pl.col("period") == MONTH
+    return world.with_bill(bill), total(bill.filter(mine), "billed_usd") - total(world.bill.filter(mine), "billed_usd")
 
 
 def missing_usage(world: World, rng: Random) -> Planted:
@@ -215,8 +216,9 @@ def rounding(world: World, rng: Random) -> Planted:
     bill = world.bill.with_columns(**{n: pl.when(here).then(pl.col(n).round(4).cast(USD)).otherwise(pl.col(n))
                                       for n in names})
     mine = here & (pl.col("period") == MONTH)
-    return world.with_bill(bill), {
-        "rounding": total(bill.filter(mine), "billed_usd") - total(world.bill.filter(mine), "billed_usd")}
+    amount = total(bill.filter(mine), "billed_usd") - total(world.bill.filter(mine), "billed_usd")
+    foreign = bill.filter(here)["currency"][0] != "USD"
+    return world.with_bill(bill), {"rounding": amount / Decimal("0.8") if foreign else amount}
 
 
 def timing(world: World, rng: Random) -> Planted:
@@ -259,5 +261,5 @@ PLANTERS: Mapping[str, Planter] = {
     "price_book": price_book, "region": region, "discount": discount, "commitment": commitment,
     "credit": simple("credit", "credit", "Credit", -1), "tax": simple("tax", "tax", "Tax", 1),
     "tool_fee": tool_fee, "unmapped_line": simple("unmapped_line", "usage", "Usage", 1, "unmapped"),
-    "rounding": rounding, "fx": fx,
+    "fx": fx, "rounding": rounding,
 }
