@@ -21,6 +21,13 @@ from costops.transforms.providers import FORMAT
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
+API_KINDS: tuple[str, ...] = (
+    "openai.usage", "openai.costs", "anthropic.usage_report", "anthropic.cost_report", "claude_code.analytics",
+    "langfuse.observations", "helicone.requests", "openrouter.activity", "azure.cost_management",
+    "aws.cost_explorer", "gcp.billing_export",
+)
+"""Kinds that can be pulled; each has a puller in `costops.flows.sources.api.kinds`, which a test checks."""
+
 OTHER_KINDS: tuple[str, ...] = ("generic.usage",)
 
 
@@ -130,9 +137,14 @@ class Source(_Strict):
 
     @model_validator(mode="after")
     def _place(self) -> Source:
-        if self.uri is None and self.base_url is None and self.api_key_env is None:
-            raise ValueError(f"source {self.name!r} needs a `uri` (or `base_url` and `api_key_env` for an API)")
+        if self.uri is None and self.kind not in API_KINDS:
+            raise ValueError(f"source {self.name!r} needs a `uri`: {self.kind} is read from files")
         return self
+
+    @property
+    def is_pulled(self) -> bool:
+        """True where the source is asked over the network."""
+        return self.uri is None
 
     @property
     def feeds_requests(self) -> bool:

@@ -18,6 +18,7 @@ from costops.flows.runtime.settings import Source
 from costops.flows.sources import files
 from costops.flows.sources.files import Found
 from costops.flows.tasks.pricing import contracts_frame
+from costops.flows.tasks.pull import pull
 from costops.flows.tasks.run import Run
 from costops.transforms import merge, query
 from costops.transforms.billing import invoices
@@ -63,7 +64,7 @@ def take(run: Run, source: Source, prices: pl.DataFrame, *, closed: Mapping[str,
     `closed`: billing period -> snapshot id that a lock rests on.
     """
     taken = Taken(source.name)
-    found = files.find(str(source.uri), run.settings.home)
+    found = pull(run, source) if source.is_pulled else files.find(str(source.uri), run.settings.home)
     hints = _Hints(run.lake, source)
     if hints.same(found) and not run.again:
         return taken

@@ -47,7 +47,7 @@ def _take_bills(run: Run, prices: pl.DataFrame) -> None:
     """Bills, invoices, reference data and usage feeds."""
     closed = closed_snapshots(run.lake)
     for source in run.settings.sources:
-        if source.feeds_requests or not run.selected(source.name) or source.uri is None:
+        if source.feeds_requests or not run.selected(source.name):
             continue
         try:
             done = take(run, source, prices, closed=closed.get(source.name))

@@ -1,0 +1,81 @@
+"""Pull: a source that is an API lands its pages in the lake as received; its reader takes them from there as files."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date, timedelta
+
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.logs import LOGGER
+from costops.flows.runtime.settings import Source
+from costops.flows.sources.api.kinds import Access, pull_source
+from costops.flows.sources.files import Found
+from costops.flows.tasks.run import Run
+from costops.transforms.errors import Usage
+from costops.transforms.window import Window
+
+FIRST_DAYS = 30
+"""How far back the first pull of a source reaches where it names no `start`."""
+
+
+class Landing:
+    """The landing zone of one source in the lake's store: `raw/<source>/...`, never rewritten."""
+
+    def __init__(self, lake: Lake, source: Source) -> None:
+        self.store, self.root = lake.store, f"raw/{source.name}/"
+
+    def names(self, prefix: str) -> list[str]:
+        """Names that start with the prefix, in order."""
+        folder = prefix.rsplit("/", 1)[0] + "/" if "/" in prefix else ""
+        return [name for item in self.store.list(self.root + folder)
+                if (name := item.key.removeprefix(self.root)).startswith(prefix)]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a page."""
+        body = self.store.read(self.root + name)
+        if body is None:
+            raise FileNotFoundError(name)
+        return body
+
+    def land(self, name: str, body: bytes) -> None:
+        """Write a page whole or not at all."""
+        self.store.put(self.root + name, body)
+
+
+def pull(run: Run, source: Source) -> list[Found]:
+    """Ask for what is new, and for the last days again; every page that has ever landed.
+
+    Raises `Unreachable` where the provider does not answer; what had landed until then stays and is not asked again.
+    """
+    landing, key = Landing(run.lake, source), f"_state/pulls/{source.name}.json"
+    window = _window(run, source, run.lake.store.read(key))
+    if window.days():
+        pulled = pull_source(source.kind, _access(source), landing, window, today=run.now.date(),
+                             as_of=run.now.replace(tzinfo=None, microsecond=0))
+        LOGGER.info("%s: %d pages asked for, %d had landed before", source.name, pulled.asked, pulled.kept)
+        run.lake.store.put(key, json.dumps({"through": str(window.end - timedelta(days=1))}).encode())
+    return [Found(run.lake.store, item, item.key) for item in run.lake.store.list(landing.root)
+            if item.key.endswith((".json", ".jsonl"))]
+
+
+def _window(run: Run, source: Source, state: bytes | None) -> Window:
+    """The days to ask for: the restatement window and what came after it, full days only."""
+    end = run.now.date()
+    if run.window is not None:
+        return Window(run.window.start, max(run.window.start, min(run.window.end, end)))
+    start = date.fromisoformat(source.start) if source.start else end - timedelta(days=FIRST_DAYS)
+    if state:
+        through = date.fromisoformat(json.loads(state)["through"])
+        start = max(start, through + timedelta(days=1 - source.restatement_days))
+    return Window(min(start, end), end)
+
+
+def _access(source: Source) -> Access:
+    for name in (source.api_key_env, source.secret_env):
+        if name and not os.environ.get(name):
+            raise Usage(f"sources.{source.name}: the environment variable {name} is not set; set it and run again.")
+    return Access(
+        key=os.environ.get(source.api_key_env) if source.api_key_env else None,
+        secret=os.environ.get(source.secret_env) if source.secret_env else None, base_url=source.base_url,
+        key_from=f"${source.api_key_env}", options=source.options)
