@@ -61,7 +61,7 @@ def backfill(
         return changes
     journal = plan.open_journal(settings, asked.window, [only, wanted])
     progress = show.Progress(f"Backfill of {asked.window}", key="costops-progress")
-    total = Run(settings, None, None)  # type: ignore[arg-type]  it only gathers what the days did
+    total = Run(settings, None, None)  # type: ignore[arg-type] # it only gathers
     for number, day in enumerate(asked.window.days(), start=1):
         if day in journal.done:
             LOGGER.info("%s: done before", day)

@@ -8,14 +8,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from costops.flows.runtime import parquet
 from costops.flows.runtime.bucket import Bucket
@@ -32,6 +38,9 @@ VERSION = 1
 """Version of the lake's format; a lake written by a newer one is refused."""
 
 _PART = "part-0.parquet"
+ERASED = "erased"
+KEPT_KEY = "_state/kept_from.json"
+_ERASED_KEY = "_state/erased.json"
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 Partition = Mapping[str, str]
@@ -43,6 +52,7 @@ class Lake:
     def __init__(self, store: Store, scratch: Path) -> None:
         self.store = store
         self.scratch = scratch
+        self._erased: dict[str, Any] | None = None
         scratch.mkdir(parents=True, exist_ok=True)
 
     def open(self, *, create: bool = True) -> None:
@@ -162,7 +172,7 @@ class Lake:
         changed = []
         for values, rows in frame.group_by(table.partition, maintain_order=True) if table.partition else [((), frame)]:
             partition = {name: str(value) for name, value in zip(table.partition, values, strict=True)}
-            with parquet.Writer(self.draft(table), table) as out:
+            with self.writer(table) as out:
                 out.add(rows.select(f.name for f in table.file_fields).to_arrow())
             if self.commit(table, partition, out.path):
                 changed.append(partition)
@@ -187,11 +197,51 @@ class Lake:
 
     def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
         """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""
-        return parquet.write(self.draft(table), table, connection.sql(select).to_arrow_reader(parquet.ROW_GROUP))
+        with self.writer(table) as out:
+            for batch in connection.sql(select).to_arrow_reader(parquet.ROW_GROUP):
+                out.add(pa.Table.from_batches([batch]))
+        return out.path
+
+    def writer(self, table: Table) -> parquet.Writer:
+        """A file of a table in the making; ids of users that were erased are masked in it."""
+        masks = "user_id" in table.columns and bool(self.erased.get("ids"))
+        return parquet.Writer(self.draft(table), table, partial(mask, self.erased) if masks else None)
 
     def draft(self, table: Table) -> Path:
         """A name in scratch for a file in the making."""
         return self.scratch / f"{table.name}-{os.getpid()}-{next(_numbers)}.parquet.part"
+
+    # -- the right to be forgotten -----------------------------------------------------------------------------
+
+    @property
+    def erased(self) -> dict[str, Any]:
+        """Salt and salted hashes of user ids that must not be written again."""
+        if self._erased is None:
+            body = self.store.read(_ERASED_KEY)
+            self._erased = json.loads(body) if body else {}
+        return self._erased
+
+    @erased.setter
+    def erased(self, known: dict[str, Any]) -> None:
+        self._erased = known
+
+    def remember_erased(self, user_id: str) -> None:
+        """From now on write `erased` in place of this id."""
+        salt = self.erased.get("salt") or secrets.token_hex(16)
+        ids = sorted({*self.erased.get("ids", []), erased_id(salt, user_id)})
+        self._erased = {"salt": salt, "ids": ids}
+        self.store.put(_ERASED_KEY, json.dumps(self._erased, indent=0).encode())
+
+    # -- what was dropped by age -------------------------------------------------------------------------------
+
+    def kept_from(self, dataset: str) -> date | None:
+        """The first day that is kept of a dataset, where earlier ones were dropped by age; else None."""
+        return self.kept().get(dataset)
+
+    def kept(self) -> dict[str, date]:
+        """That of every dataset."""
+        body = self.store.read(KEPT_KEY)
+        return {name: date.fromisoformat(day) for name, day in json.loads(body).items()} if body else {}
 
     # -- queries -----------------------------------------------------------------------------------------------
 
@@ -218,6 +268,26 @@ class Lake:
             kept = ", ".join(TABLE["core_usage"].columns)
             lines.append(f"CREATE OR REPLACE VIEW core_usage AS SELECT {kept} FROM core_charge;")
         self.store.put("catalog.sql", ("\n".join(lines) + "\n").encode())
+
+
+def mask(erased: dict[str, Any], rows: pa.Table) -> pa.Table:
+    """The rows with `erased` in place of erased user ids, and without the tags of those rows."""
+    users = rows.column("user_id").unique().drop_null().to_pylist()
+    gone = [one for one in users if erased_id(erased["salt"], one) in erased["ids"]]
+    if not gone:
+        return rows
+    hit = pc.is_in(rows.column("user_id"), value_set=pa.array(gone, rows.column("user_id").type))
+    for name, value in (("user_id", ERASED), ("tags", None)):
+        if name in rows.column_names:
+            place = rows.schema.get_field_index(name)
+            kept = rows.column(name)
+            rows = rows.set_column(place, name, pc.if_else(hit, pa.scalar(value, kept.type), kept))
+    return rows
+
+
+def erased_id(salt: str, user_id: str) -> str:
+    """What is kept of an erased id."""
+    return hashlib.sha256(f"{salt}{user_id}".encode()).hexdigest()
 
 
 def _literal(value: str, kind: Type) -> pl.Expr:

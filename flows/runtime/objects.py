@@ -7,9 +7,11 @@ old bytes or the new ones and a crash leaves nothing that matches `*.parquet`. A
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,7 @@ from costops.flows.runtime.faults import fault
 from costops.transforms.errors import Refused, Usage
 
 _CHUNK = 1 << 20
+_SIGNED = "user.costops.sha256"
 _BUCKET_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
 
@@ -133,6 +136,7 @@ class Folder:
             else:
                 part.write_bytes(data)
             fault("after_temp_write")
+            _sign(part)
             with part.open("rb+") as handle:
                 os.fsync(handle.fileno())
             fault("before_commit")
@@ -190,6 +194,25 @@ def _same(target: Path, data: bytes | Path) -> bool:
             if piece != other.read(_CHUNK):
                 return False
     return True
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sign(path: Path) -> None:
+    """Keep the hash of the bytes beside them, where the file system can; `lake verify` holds the two together."""
+    with suppress(OSError, AttributeError):
+        os.setxattr(path, _SIGNED, _digest(path).encode())
+
+
+def written_digest(path: Path) -> tuple[str, str] | None:
+    """The hash of the bytes as written and as they are now; None where the file system keeps none."""
+    try:
+        return os.getxattr(path, _SIGNED).decode(), _digest(path)
+    except (OSError, AttributeError):
+        return None
 
 
 def _unwritable(target: Path, error: OSError) -> Refused:

@@ -7,7 +7,7 @@ that any reader opens it. Only the rows of one row group are held in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -38,17 +38,20 @@ def schema(table: Table) -> pa.Schema:
 class Writer:
     """A file in the making. What is added may lack columns: they are NULL."""
 
-    def __init__(self, path: Path, table: Table) -> None:
-        self.path, self.schema = path, schema(table)
+    def __init__(self, path: Path, table: Table, change: Callable[[pa.Table], pa.Table] | None = None) -> None:
+        self.path, self.schema, self.change = path, schema(table), change
         encoded = {name: kind for name, kind in _ENCODING.items() if name in self.schema.names}
         self._out = pq.ParquetWriter(
             path, self.schema, compression="zstd", store_schema=False, store_decimal_as_integer=True,
+            write_page_checksum=True,
             use_dictionary=[name for name in self.schema.names if name not in encoded], column_encoding=encoded)
         self._held: list[pa.Table] = []
         self._rows = 0
 
     def add(self, rows: pa.Table) -> None:
         """More rows, in order."""
+        if self.change is not None:
+            rows = self.change(rows)
         while rows.num_rows:
             piece = rows.slice(0, ROW_GROUP - self._rows)
             rows = rows.slice(piece.num_rows)
@@ -79,14 +82,6 @@ class Writer:
         else:
             self._out.close()
             self.path.unlink(missing_ok=True)
-
-
-def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> Path:
-    """A finished file of some rows."""
-    with Writer(path, table) as out:
-        for batch in batches:
-            out.add(pa.Table.from_batches([batch]))
-    return path
 
 
 def conform(rows: pa.Table, target: pa.Schema) -> pa.Table:

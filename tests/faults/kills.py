@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -88,10 +89,9 @@ class Killer:
                     "missing" if key not in found else "there" if key not in self.expected else "different"))
 
 
-def loop(kills: int, *, store: str, seed: int, jobs: tuple[str, ...] = JOBS) -> dict[str, Tally]:
-    """So many kills in all, shared out over the jobs."""
+def loop(kills: int, *, store: str, seed: int, jobs: tuple[str, ...] = JOBS) -> Iterator[tuple[str, Tally]]:
+    """So many kills in all, shared out over the jobs; each job's tally when it is done."""
     dice = random.Random(seed)
-    done = {}
     with scenes(len(jobs), s3=store == "s3", days=6) as made:
         nursery = Nursery({"POLARS_MAX_THREADS": "2"})
         try:
@@ -99,10 +99,9 @@ def loop(kills: int, *, store: str, seed: int, jobs: tuple[str, ...] = JOBS) -> 
                 killer = Killer(scene, nursery, job, dice)
                 while killer.tally.kills < kills // len(jobs) + 1:
                     killer.cycle()
-                done[job] = killer.tally
+                yield job, killer.tally
         finally:
             nursery.close()
-    return done
 
 
 def main() -> int:
@@ -115,7 +114,7 @@ def main() -> int:
     bad = 0
     print(f"seed {given.seed}")
     for store in stores:
-        for job, tally in loop(given.kills // len(stores), store=store, seed=given.seed).items():
+        for job, tally in loop(given.kills // len(stores), store=store, seed=given.seed):
             print(f"{store:5} {job:9} {tally.kills:4} kills in {tally.cycles:3} cycles ({tally.late} came too late), "
                   f"{len(tally.wrong)} differences", flush=True)
             for text in tally.wrong[:10]:

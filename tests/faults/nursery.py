@@ -11,8 +11,8 @@ from typing import Any
 
 
 def main() -> None:
-    import costops.flows.backfill  # noqa: F401  warm
-    import costops.flows.nightly  # noqa: F401
+    import costops.flows.backfill
+    import costops.flows.nightly  # noqa: F401  warm
     from costops.transforms.prices import book
 
     original = book.book

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from typing import Any
+
+import httpx
 
 from tests.flows.server import dies_with_parent, free_port
 
@@ -27,11 +27,12 @@ class S3:
     def start(self) -> S3:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=dies_with_parent)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=dies_with_parent)  # noqa: PLW1509
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
-            with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{self.url}/moto-api/", timeout=2):
-                break
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/moto-api/", timeout=2).is_success:
+                    break
             time.sleep(0.1)
         self.client().create_bucket(Bucket=BUCKET)
         return self
@@ -40,7 +41,7 @@ class S3:
         self.process.kill()
         self.process.wait(5)
 
-    def client(self, service: str = "s3", key: str = "root", secret: str = "root-secret") -> Any:
+    def client(self, service: str = "s3", key: str = "root", secret: str = "root-secret") -> Any:  # noqa: S107
         import boto3
         from botocore.config import Config
 
@@ -69,5 +70,4 @@ class S3:
 
     def check_rights(self, *, on: bool = True) -> None:
         """From now on refuse what no policy allows."""
-        request = urllib.request.Request(f"{self.url}/moto-api/reset-auth", data=b"0" if on else b"1000000000")
-        urllib.request.urlopen(request, timeout=5).close()
+        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0" if on else b"1000000000", timeout=5)

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+import httpx
 
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -63,8 +63,9 @@ class Prefect:
         while time.monotonic() < deadline:
             if self.server.poll() is not None:
                 raise RuntimeError((self.home / "server.log").read_text()[-2000:])
-            with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{self.url}/api/health", timeout=2):
-                return self
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/api/health", timeout=2).is_success:
+                    return self
             time.sleep(0.3)
         raise TimeoutError("the Prefect server did not start")
 
@@ -86,7 +87,7 @@ class Prefect:
         log = (self.home / f"{name}.log").open("ab")
         self.logs.append(log)
         child = subprocess.Popen([BIN / "prefect", *args], env=self.env, cwd=REPO, stdout=log, stderr=log,
-                                 stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=dies_with_parent)
+                                 stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=dies_with_parent)  # noqa: PLW1509
         self.children.append(child)
         return child
 
@@ -106,8 +107,6 @@ class Prefect:
     # -- the API -----------------------------------------------------------------------------------------------
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        import httpx
-
         auth = self.env.get("PREFECT_API_AUTH_STRING")
         answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=30,
                                auth=tuple(auth.split(":", 1)) if auth else None)  # type: ignore[arg-type]
