@@ -117,7 +117,9 @@ def days_text(first: date, last: date) -> str:
 
 
 def instant_text(value: datetime) -> str:
-    """An instant to the minute, UTC."""
+    """An instant to the minute, UTC; midnight is just a day."""
+    if not (value.hour or value.minute or value.second):
+        return day_text(value.date())
     return f"{day_text(value.date())}, {value:%H:%M} UTC"
 
 
@@ -139,15 +141,8 @@ def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and column.endswith("_usd") and math.isfinite(value):
-        return money(Decimal(str(round(value, 12))), digits=digits)
-    if isinstance(value, float):
-        share = _is_share(column) and math.isfinite(value)
-        return percent(Decimal(str(round(value, 9)))) if share else _plain_number(value)
-    if isinstance(value, Decimal):
-        return percent(value) if _is_share(column) else money(value, digits=digits)
-    if isinstance(value, int):
-        return count(value)
+    if isinstance(value, int | float | Decimal):
+        return _number_text(value, column, digits)
     if isinstance(value, datetime):
         return instant_text(value)
     if isinstance(value, date):
@@ -157,11 +152,24 @@ def value_text(value: Any, column: str = "", *, digits: int = 2) -> str:
     return plain(value)
 
 
+def _number_text(value: int | float | Decimal, column: str, digits: int) -> str:
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return NOTHING
+        if not (column.endswith("_usd") or _is_share(column)):
+            return _plain_number(value)
+        value = Decimal(str(round(value, 12)))
+    if _is_share(column):
+        return percent(value)
+    whole = not column.endswith("_usd") and "amount" not in column and value == value.to_integral_value()
+    return count(int(value)) if whole else money(value, digits=digits)
+
+
 def _plain_number(value: float) -> str:
-    if not math.isfinite(value):
-        return NOTHING
     return (f"{value:,.2f}" if abs(value) >= 10 or value == 0 else f"{value:.3g}").replace("-", MINUS)
 
 
 def _is_share(column: str) -> bool:
-    return column.endswith(("_share", "_pct", "chance_exceeded", "coverage")) or column in {"share", "wape", "mape"}
+    return column.endswith(("_share", "chance_exceeded", "coverage")) or column in {"share", "wape", "mape"}

@@ -56,8 +56,10 @@ class NightlyData:
     """`out_anomaly`, or rows of events."""
     reconciliation: pl.DataFrame | None = None
     """`out_reconciliation`."""
+    reconciliation_lines: pl.DataFrame | None = None
+    """`out_reconciliation_line` of the same months: without it only gaps are told, not what was computed and billed."""
     completeness: pl.DataFrame | None = None
-    """Requests counted by the provider against requests logged, per source and day."""
+    """`counted_` and `logged_` `requests` and `tokens` per provider, model and day, or any frame."""
     allocation: pl.DataFrame | None = None
     unit_economics: pl.DataFrame | None = None
     recommendations: pl.DataFrame | None = None

@@ -168,7 +168,10 @@ def reconciliation(data: NightlyData) -> Part | None:
     """Computed against billed, per month and issuer."""
     if data.reconciliation is None:
         return None
-    frame = by_issuer(data.reconciliation)
+    frame = by_issuer(data.reconciliation, data.reconciliation_lines)
+    if data.reconciliation_lines is None:       # lines without a gap are not known
+        frame = frame.select("month", "issuer", "gap_usd", "unexplained_usd", pl.col("lines").alias("lines_with_a_gap"),
+                             "status")
     block: Block = frame_table(frame, "Computed and billed by month and issuer") if frame.height else Note(
         "No bill has been read yet.")
     sql = ("SELECT month, issuer, cause, sum(cause_usd) AS cause_usd FROM out_reconciliation\n"

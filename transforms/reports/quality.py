@@ -143,7 +143,7 @@ def freshness(data: NightlyData) -> Part:
         empty="No input has been read yet.")
     blocks: list[Block] = [table]
     if data.completeness is not None:
-        blocks.append(frame_table(data.completeness, "Requests counted by the provider against requests logged",
+        blocks.append(frame_table(_counted(data.completeness), "Requests counted by the provider and logged",
                                   headed=True))
     lead = ("Records read are kept, duplicates, findings or not billable: the four always add up to what was read. A "
             "missing day has no record although days before and after it do.")
@@ -152,6 +152,18 @@ def freshness(data: NightlyData) -> Part:
     section = Section("freshness", "Data freshness and completeness", lead, tuple(blocks), (Trace("core_input", sql),))
     extra = {} if data.completeness is None else {"completeness": records(data.completeness)}
     return Part("freshness", section, {"sources": figures, **extra})
+
+
+def _counted(frame: pl.DataFrame) -> pl.DataFrame:
+    """Days summed per provider and model, with the share that was logged; the least complete first."""
+    names = ("counted_requests", "logged_requests", "counted_tokens", "logged_tokens")
+    if not {"provider", "model_id", "day", *names} <= set(frame.columns):
+        return frame
+    differs = (pl.col("counted_tokens").fill_null(0) != pl.col("logged_tokens").fill_null(0)).sum()
+    summed = frame.group_by("provider", "model_id").agg(*(pl.col(name).sum().cast(pl.Int64) for name in names),
+                                                        differs.cast(pl.Int64).alias("days_that_differ"))
+    share = (pl.when(pl.col("counted_tokens") > 0).then(pl.col("logged_tokens") / pl.col("counted_tokens"))).round(6)
+    return summed.with_columns(logged_share=share).sort("logged_share", "provider", "model_id", nulls_last=True)
 
 
 def _gaps(days: Sequence[date]) -> list[date]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from costops.transforms.reports.causes import CAUSE
 from costops.transforms.reports.charts import waterfall
 from costops.transforms.reports.export import json_document, xlsx_bytes
 from costops.transforms.reports.figures import (
@@ -52,28 +53,6 @@ from costops.transforms.reports.reconciliation_lines import by_cause, by_issuer,
 ZERO = Decimal(0)
 SCHEMA = "llm-costops.reconciliation/1"
 
-CAUSE: dict[str, tuple[str, str]] = {
-    "missing_usage": ("Billed, not logged", "find the logs of these days or keys; deliver them and run again"),
-    "extra_usage": ("Logged, not billed", "wait for a late bill; if it stays, ask the provider before you accrue it"),
-    "quantity": ("Other quantity", "compare the token counts of the evidence with the provider's usage report"),
-    "model_mapping": ("Other model", "map the billed model name to the logged one in the configuration"),
-    "tier": ("Other service tier", "check which tier the requests asked for and which served them"),
-    "price_change": ("Price changed", "date the price change in the price book as the bill has it"),
-    "price_book": ("Price book differs", "correct the price under data/reference, then reprice the month"),
-    "region": ("Other region", "check the region of the deployment; its price differs"),
-    "discount": ("Discount", "enter the discount as a contract, so that it is computed"),
-    "commitment": ("Commitment", "enter the commitment as a contract; look at what of it was not used"),
-    "credit": ("Credit", "nothing to do; credits lower the bill and not the usage"),
-    "tax": ("Tax", "nothing to do; tax is not part of the usage cost"),
-    "fx": ("Exchange rate", "nothing to do; the provider's rate differs from the rate table"),
-    "rounding": ("Rounding", "nothing to do; the provider rounds each line"),
-    "timing": ("Timing", "nothing to do; the amount stands in the month before or after"),
-    "tool_fee": ("Tool fee", "price the tool (search, code session) in the price book"),
-    "unmapped_line": ("Line not mapped", "map the SKU of the line in the configuration"),
-    "unexplained": ("Unexplained", "open the evidence; ask the provider with the line's id"),
-}
-"""Cause -> what to call it and what to do about it."""
-
 _MOST = 25
 
 
@@ -92,6 +71,8 @@ class ReconciliationData:
     """Per issuer: billed requests or tokens, and how much of it is logged."""
     learnings: pl.DataFrame | None = None
     """What the bill teaches: `kind` says what (`price`, `model_only_billed` ...), `amount_usd` how much it is about."""
+    corrections: pl.DataFrame | None = None
+    """`out_reconciliation_correction`: what changed since the lock."""
     invoices: pl.DataFrame | None = None
     """Invoices against their bill lines."""
     evidence: pl.DataFrame | None = None
@@ -111,7 +92,7 @@ class ReconciliationData:
 def reconciliation_report(data: ReconciliationData) -> str:
     """The report as one self-contained HTML file."""
     sections = [_summary(data), _waterfalls(data), _causes(data), _largest(data), _coverage(data), _prices(data),
-                _unmatched(data), _invoices(data), _next(data), _sign_off(data)]
+                _unmatched(data), _invoices(data), _corrections(data), _next(data), _sign_off(data)]
     facts = (("Month", data.month), ("Made", instant_text(data.generated_at)), ("Status", data.status),
              ("Run", data.run_id), ("Program", f"llm-costops {data.program_version}".strip()))
     return render(Page(
@@ -142,7 +123,8 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
 def reconciliation_json(data: ReconciliationData) -> bytes:
     """The numbers of the report; amounts are strings with every digit."""
     optional = {name: records(frame) for name, frame in (
-        ("coverage", data.coverage), ("learnings", data.learnings), ("invoices", data.invoices)) if frame is not None}
+        ("coverage", data.coverage), ("learnings", data.learnings), ("invoices", data.invoices),
+        ("corrections", data.corrections)) if frame is not None}
     return json_document({
         "schema": SCHEMA, "month": data.month, "generated_at": data.generated_at, "status": data.status,
         "currency": "USD", "run_id": data.run_id, "program_version": data.program_version,
@@ -297,8 +279,18 @@ def _largest(data: ReconciliationData) -> Section:
 def _coverage(data: ReconciliationData) -> Section | None:
     if data.coverage is None:
         return None
-    return Section("coverage", "Coverage", "How much of what was billed is in the logs, and the reverse.",
-                   (frame_table(data.coverage, "Coverage by issuer"),))
+    frame = data.coverage
+    if {"logged_quantity", "billed_quantity"} <= set(frame.columns):
+        off = (pl.col("logged_quantity").fill_null(0).cast(pl.Float64)
+               - pl.col("billed_quantity").fill_null(0).cast(pl.Float64)).abs()
+        keys = [name for name in ("issuer", "model_id", "unit") if name in frame.columns]
+        frame = frame.sort(off, *keys, descending=[True, *(False for _ in keys)])
+    order = ("issuer", "model_id", "unit", "logged_quantity", "billed_quantity", "reported_quantity", "coverage")
+    frame = frame.select(name for name in order if name in frame.columns and frame[name].null_count() < frame.height)
+    titles = {"logged_quantity": "Logged", "billed_quantity": "Billed", "model_id": "Model",
+              "reported_quantity": "Counted by the provider", "coverage": "Logged of billed"}
+    return Section("coverage", "Coverage", "How much of what was billed is in the logs, the largest difference first.",
+                   (frame_table(frame, "Coverage by issuer", order=order, titles=titles),))
 
 
 _PRICE_KINDS = ("price", "unpriced_model", "discount_not_granted")
@@ -345,6 +337,18 @@ def _invoices(data: ReconciliationData) -> Section | None:
         return None
     return Section("invoices", "Invoices", "Invoices against the bill lines that they stand for.",
                    (frame_table(data.invoices, "Invoices and their lines"),))
+
+
+def _corrections(data: ReconciliationData) -> Section | None:
+    if data.corrections is None or data.corrections.is_empty():
+        return None
+    order = ("corrected_on", "issuer", "model_id", "unit", "day", "cause", "cause_usd", "computed_usd", "billed_usd")
+    frame = data.corrections.select(name for name in order if name in data.corrections.columns)
+    return Section("corrections", "Changes since the lock", "The locked figures stand; these are dated differences to "
+                   "them. Book them in the month in which they were found.",
+                   (frame_table(frame, "Corrections", order=order),), (Trace(
+                       "out_reconciliation_correction", f"SELECT * FROM out_reconciliation_correction\n"
+                       f"WHERE month = '{_month(data)}' ORDER BY corrected_on;"),))
 
 
 def _next(data: ReconciliationData) -> Section:

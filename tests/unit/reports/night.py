@@ -123,16 +123,41 @@ def ledger() -> pl.DataFrame:
 
 
 def forecast(daily: Decimal) -> pl.DataFrame:
-    """Thirty days ahead of `total`."""
+    """`out_forecast`: thirty days ahead of `total` and of one team, of this run and of the one before."""
     rows = []
-    for number in range(1, 31):
-        day = DAY + timedelta(days=number)
-        centre = float(daily) * (0.5 if day.weekday() > 4 else 1.15)
-        wide = 0.08 + number * 0.006
-        rows.append({"unique_id": "total", "ds": day, "yhat": centre, "lo80": centre * (1 - wide),
-                     "hi80": centre * (1 + wide), "lo95": centre * (1 - 1.6 * wide), "hi95": centre * (1 + 1.9 * wide),
-                     "model": "blend"})
+    for made in (DAY - timedelta(days=1), DAY):
+        for name, share in (("total", 1.0), ("team=search", 0.32)):
+            for number in range(1, 32):
+                day = DAY + timedelta(days=number)
+                centre = float(daily) * share * (0.5 if day.weekday() > 4 else 1.15)
+                wide = 0.08 + number * 0.006
+                rows.append({"day": made, "unique_id": name, "dimension": name.split("=", maxsplit=1)[0], "ds": day,
+                             "yhat": centre, "lo80": centre * (1 - wide), "hi80": centre * (1 + wide),
+                             "lo95": centre * (1 - 1.6 * wide), "hi95": centre * (1 + 1.9 * wide),
+                             "mean": centre * 1.01, "model": "blend", "grade": "B"})
     return pl.DataFrame(rows)
+
+
+def budgets() -> pl.DataFrame:
+    """`out_budget`."""
+    return pl.DataFrame({
+        "day": [DAY, DAY], "budget": ["search", "data-platform"], "period": ["month", "month"],
+        "period_start": [date(2026, 10, 1)] * 2, "amount_usd": [Decimal(400), Decimal(90)],
+        "spent_usd": [Decimal("357.65"), Decimal("96.04")], "expected_total": [369.2, 99.8],
+        "chance_exceeded": [0.02, 1.0], "exhausted_on": [None, date(2026, 10, 29)], "threshold": [0.8, 1.0],
+        "is_breached": [False, True]})
+
+
+def anomalies() -> pl.DataFrame:
+    """`out_anomaly`: one incident that three series show, and a smaller one."""
+    rows = [(DAY - timedelta(days=8), "total", None, 48.1, "spike", 1),
+            (DAY - timedelta(days=8), "team", "data-platform", 47.2, "spike", 1),
+            (DAY - timedelta(days=7), "team", "data-platform", 51.0, "spike", 1),
+            (DAY - timedelta(days=8), "model_id", "gpt-5.1-2025-11-13", 39.4, "spike", 1),
+            (DAY - timedelta(days=1), "team", "legal", -2.2, "drop", 2)]
+    return pl.DataFrame([{"day": DAY, "unique_id": f"{name}={value}", "dimension": name, "value": value, "ds": ds,
+                          "effect": effect, "kind": kind, "incident": incident, "is_sent": True}
+                         for ds, name, value, effect, kind, incident in rows])
 
 
 def night(**changes: Any) -> NightlyData:
@@ -151,16 +176,7 @@ def night(**changes: Any) -> NightlyData:
             "price_source": ["genai-prices 0.2.3", "configuration: contracts"], "requests": [151200, 3100],
             "list_cost_usd": [Decimal("3120.5521"), Decimal("88.10")]}),
         "forecast": forecast(total / 60),
-        "month_end": pl.DataFrame({"series": ["total", "search"], "spent_usd": [2890.55, 1012.2],
-                                   "expected_usd": [2985.0, 1045.0], "low80_usd": [2950.0, 1030.0],
-                                   "high80_usd": [3025.0, 1061.0]}),
-        "budgets": pl.DataFrame({"name": ["search", "data-platform"], "budget_usd": [Decimal(1200), Decimal(400)],
-                                 "spent_usd": [1012.2, 455.1], "expected_usd": [1045.0, 470.0],
-                                 "chance_exceeded": [0.02, 1.0], "exhausted_on": [None, date(2026, 10, 22)]}),
-        "anomalies": pl.DataFrame({
-            "first": [date(2026, 10, 22)], "last": [date(2026, 10, 23)], "dimension": ["team"],
-            "value": ["data-platform"], "kind": ["spike"], "effect_usd": [Decimal("312.42")],
-            "drivers": ["gpt-5.1 requests 7 times the usual; price and cache unchanged"]}),
+        "budgets": budgets(), "anomalies": anomalies(),
         "recommendations": pl.DataFrame({
             "action": ["Move the nightly classification of support-assistant to the batch tier"],
             "saving_usd": [Decimal("128.40")], "detail": ["96% of its requests come between 01:00 and 04:00 UTC"]}),

@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from tests.unit.reports.night import DAY, HOSTILE, hostile, night, spend
+from tests.unit.reports.month import causes
+from tests.unit.reports.night import DAY, HOSTILE, forecast, hostile, night, spend
 
 from costops.transforms.finding import findings
 from costops.transforms.reports.nightly import nightly_json, nightly_report
@@ -154,6 +155,51 @@ def test_sections_without_a_frame_are_left_out() -> None:
     for name in ("forecast", "anomalies", "recommendations", "reconciliation", "gates", "prices"):
         assert f'<section id="{name}"' not in html
     assert "not checked" in html
+
+
+def test_the_month_is_expected_to_end_at_what_is_spent_and_the_mean_forecast() -> None:
+    data = night()
+    html = nightly_report(data)
+    total = data.spend_daily.filter(pl.col("month") == "2026-10")["effective_cost_usd"].sum()
+    last = forecast(Decimal(data.spend_daily["effective_cost_usd"].sum() or 0) / 60).filter(
+        (pl.col("unique_id") == "total") & (pl.col("day") == DAY)).sort("ds")["mean"][0]
+    want = Decimal(total or 0) + Decimal(str(round(last, 6)))
+    assert "Expected for all of October" in html
+    assert f"${want:,.2f}" in html
+
+
+def test_days_of_an_incident_are_one_event_and_its_money_counts_once() -> None:
+    html = nightly_report(night())
+    section = html[html.index('<section id="anomalies"'):html.index('<section id="recommendations"')]
+    assert section.count("<tr>") == 3
+    assert "98.20" in section
+    assert "team data-platform, model gpt-5.1-2025-11-13" in section
+
+
+def test_a_budget_that_is_overspent_says_so() -> None:
+    html = nightly_report(night())
+    section = html[html.index('<section id="forecast"'):html.index('<section id="anomalies"')]
+    assert section.count(">over<") == 1
+    assert "106.7%" in section
+
+
+def test_without_all_lines_the_bills_are_told_as_gaps_only() -> None:
+    frame = causes()
+    part = nightly_report(night(reconciliation=frame))
+    assert "Lines with a gap" in part
+    assert "Computed (USD)" not in part
+    lines = frame.select("month", "issuer", "computed_usd", "billed_usd", "gap_usd")
+    whole = json.loads(nightly_json(night(reconciliation=frame, reconciliation_lines=lines)))["reconciliation"]
+    assert sum(Decimal(row["billed_usd"]) for row in whole) == sum(lines["billed_usd"])
+
+
+def test_counts_of_the_provider_are_summed_per_model_the_least_complete_first() -> None:
+    frame = pl.DataFrame({"provider": ["a", "a", "b"], "model_id": ["m", "m", "n"], "day": [DAY] * 3,
+                          "counted_requests": [10, 10, 5], "logged_requests": [10, 5, 5],
+                          "counted_tokens": [100, 100, 50], "logged_tokens": [100, 50, 50]})
+    html = nightly_report(night(completeness=frame))
+    section = html[html.index('<section id="freshness"'):]
+    assert section.index("75.0%") < section.index("100.0%")
 
 
 def test_an_empty_lake_is_a_valid_report() -> None:

@@ -14,8 +14,8 @@ import polars as pl
 from tests.unit.reports.month import causes, month
 from tests.unit.reports.night import HOSTILE
 
+from costops.transforms.reports.causes import CAUSE
 from costops.transforms.reports.reconciliation import (
-    CAUSE,
     reconciliation_json,
     reconciliation_report,
     reconciliation_workbook,
@@ -83,6 +83,13 @@ def test_the_page_has_all_its_parts_and_the_lock() -> None:
     assert "not locked" in reconciliation_report(month(lock_hash="", locked_at=None))
     assert html == reconciliation_report(month())
     assert len(html.encode()) < 1_300_000
+
+
+def test_changes_after_the_lock_are_told_as_dated_differences() -> None:
+    odd = causes().head(1).with_columns(corrected_on=pl.lit("2026-11-20").str.to_date(), correction_of=pl.lit("9f2c"))
+    html = reconciliation_report(month(corrections=odd))
+    assert "Changes since the lock" in html
+    assert "20 Nov 2026" in html
 
 
 def test_a_month_without_bills_says_so() -> None:
