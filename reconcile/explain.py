@@ -138,13 +138,13 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
 
 
 def _ratio_around(lines: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
-    """For lines without a quantity and without logs, the ratio to list of the same model and unit the days around."""
+    """For odd lines without a quantity, the ratio to list at which the same model and unit is billed the days around."""
     sku = list(diagnose.WIDE)
-    known = lines.filter(pl.col("on_bill") & pl.col("in_logs") & pl.col("day").is_not_null()).join(
-        same, on="line_id", how="left").group_by(*sku, "day").agg(
-        _around=pl.col("ratio").max().fill_null(1.0)).sort("day")
-    asked = lines.filter(pl.col("on_bill") & ~pl.col("in_logs") & pl.col("billed_quantity").is_null()
-                         & pl.col("day").is_not_null()).select("line_id", *sku, "day").sort("day")
+    dated = lines.filter(pl.col("on_bill") & pl.col("day").is_not_null()).join(same, on="line_id", how="left")
+    at_list = pl.col("in_logs") & ((pl.col("asked_n") - pl.col("expected_n")).abs() <= pl.col("slack_n"))
+    steady = pl.col("ratio").is_not_null() | at_list.fill_null(value=False)
+    known = dated.filter(steady).group_by(*sku, "day").agg(_around=pl.col("ratio").fill_null(1.0).max()).sort("day")
+    asked = dated.filter(~steady & pl.col("billed_quantity").is_null()).select("line_id", *sku, "day").sort("day")
     return asked.join_asof(known, on="day", by=sku, strategy="nearest", check_sortedness=False).select(
         "line_id", "_around")
 
