@@ -50,8 +50,9 @@ def test_what_is_written_is_read_back_with_its_types(lake: Lake) -> None:
 def test_a_plain_duckdb_reads_the_glob(lake: Lake) -> None:
     lake.write(OUT_SPEND_DAILY, pl.concat([spend("2026-09-30", "1.5"), spend("2026-10-01", "2.25")]))
     glob = f"{lake.store.uri}/out_spend_daily/**/*.parquet"
-    rows = duckdb.sql(f"SELECT month, sum(list_cost_usd) FROM read_parquet('{glob}', hive_partitioning = true) "
-                      "GROUP BY month ORDER BY month").fetchall()
+    with duckdb.connect(":memory:") as con:
+        rows = con.execute(f"SELECT month, sum(list_cost_usd) FROM read_parquet('{glob}', hive_partitioning = true) "
+                           "GROUP BY month ORDER BY month").fetchall()
     assert rows == [("2026-09", Decimal("1.5")), ("2026-10", Decimal("2.25"))]
 
 
@@ -60,7 +61,7 @@ def test_a_plain_duckdb_reads_the_glob(lake: Lake) -> None:
     (spend("2026-10-01", "1").with_columns(pl.lit(1).alias("extra_one")), r"extra \['extra_one'\]"),
     (spend("2026-10-01", "1").with_columns(pl.col("requests").cast(pl.Int32)), "requests: expected Int64, got Int32"),
     (spend("2026-10-01", "1").with_columns(pl.col("list_cost_usd").cast(pl.Float64)), "list_cost_usd: expected Dec"),
-    (pl.concat([spend("2026-10-01", "1")] * 2), "2 rows|1 rows repeat the key"),
+    (pl.concat([spend("2026-10-01", "1")] * 2), "1 rows repeat the key"),
 ], ids=["missing", "extra", "narrow", "float", "twice"])
 def test_a_frame_that_its_table_does_not_describe_is_not_written(lake: Lake, frame: pl.DataFrame, said: str) -> None:
     with pytest.raises(Refused, match=said):
@@ -70,7 +71,7 @@ def test_a_frame_that_its_table_does_not_describe_is_not_written(lake: Lake, fra
 
 def test_a_null_in_a_required_column_is_not_written(lake: Lake) -> None:
     frame = findings([{"reason": "empty_source", "source": "a"}]).with_columns(pl.lit(None, pl.String).alias("reason"))
-    with pytest.raises(Refused, match="core_finding.reason: 1 nulls"):
+    with pytest.raises(Refused, match=r"core_finding\.reason: 1 nulls"):
         lake.write(CORE_FINDING, frame)
 
 
@@ -90,7 +91,7 @@ def test_a_damaged_partition_is_named(lake: Lake, tmp_path: Path) -> None:
     lake.write(OUT_SPEND_DAILY, spend("2026-10-01", "1"))
     path = Path(lake.store.uri) / "out_spend_daily" / "month=2026-10" / "part-0.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(Refused, match="month=2026-10/part-0.parquet: damaged"):
+    with pytest.raises(Refused, match=r"month=2026-10/part-0\.parquet: damaged"):
         lake.read(OUT_SPEND_DAILY)
 
 

@@ -46,8 +46,8 @@ COLUMNS = tuple(dict.fromkeys([*(name for name in CORE_USAGE.columns if name not
 _WRITES = ("cache_write_5m_tokens", "cache_write_1h_tokens", "cache_write_12h_tokens")
 _TIMES = {
     "s": "epoch({0})", "ns": "nanos({0})", "iso": "utc({0})",
-    "ms": "make_timestamp(cast(try_cast({0} AS DECIMAL(20,3)) * 1000 AS BIGINT))",
-    "us": "make_timestamp(cast(try_cast({0} AS DECIMAL(20,0)) AS BIGINT))",
+    "ms": "make_timestamp(try_cast(try_cast({0} AS DECIMAL(20,3)) * 1000 AS BIGINT))",
+    "us": "make_timestamp(try_cast(try_cast({0} AS DECIMAL(20,0)) AS BIGINT))",
     "": "CASE WHEN contains({0}, '-') THEN utc({0}) ELSE epoch({0}) END",
 }
 _PART = re.compile(r"[^\"'.\\{}\x00-\x1f]+")

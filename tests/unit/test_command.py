@@ -1,0 +1,73 @@
+"""The table of commands, and what starting the command line costs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from costops.flows.command import COMMANDS, Command, main, parser
+
+CONTRACT = {"init", "demo", "run", "backfill", "reprice", "reconcile", "close", "query", "summary", "export",
+            "forecast", "anomalies", "prices", "config", "doctor", "lake"}
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    assert {command.name for command in COMMANDS} >= CONTRACT
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+class TestCommand:
+    """Of each command."""
+
+    def test_it_says_what_it_does_with_an_example_that_parses(self, command: Command) -> None:
+        assert command.help.endswith(".")
+        words = shlex.split(command.example)
+        assert words[:2] == ["cost-ops", command.name]
+        assert parser().parse_args(words[1:]).command == command.name
+
+    def test_help_ends_with_0_and_shows_the_example(self, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main([command.name, "--help"])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"Example:  {command.example}" in shown
+        assert "--config FILE" in shown
+
+    def test_every_option_says_what_it_does(self, command: Command) -> None:
+        assert all(more.get("help") for _, more in command.options)
+
+    def test_an_unknown_option_is_2(self, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main([*shlex.split(command.example)[1:], "--no-such-option"])
+        assert ended.value.code == 2
+        assert "--no-such-option" in capsys.readouterr().err
+
+    def test_its_function_exists(self, command: Command) -> None:
+        module, name = command.target.split(":")
+        assert callable(getattr(importlib.import_module(f"costops.flows.commands.{module}"), name))
+
+
+def test_no_command_shows_the_list_and_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr().out
+    assert all(command.name in shown for command in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("cost-ops ")
+
+
+def test_help_loads_nothing_heavy_and_takes_less_than_half_a_second() -> None:
+    code = ("import contextlib, io, json, sys\nfrom costops.flows.command import main\n"
+            "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main(['--help'])\n"
+            "print(json.dumps([name for name in sys.modules if '.' not in name]))")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=dict(os.environ))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert not {"polars", "duckdb", "prefect", "pydantic", "pyarrow", "obstore"} & set(json.loads(ended.stdout))
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
