@@ -33,7 +33,10 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 def drawn(amount: Decimal | float | int | None) -> float | None:
     """A number to be drawn, not to be read."""
-    return None if amount is None else round(float(amount), 6)
+    if amount is None:
+        return None
+    value = float(amount)
+    return round(value, 2 if abs(value) >= 100 else 4 if abs(value) >= 0.1 else 9)
 
 
 def palette(names: Sequence[str], other: str | None = None) -> list[tuple[str, str]]:
@@ -59,10 +62,13 @@ def stacked_days(rows: Sequence[tuple[date, str, Decimal]], colours: Sequence[tu
                  *, height: int = 260) -> Spec:
     """Daily amounts, one bar a day, stacked by series; `pick` is the series set off by the legend."""
     names = [name for name, _ in colours]
-    values = [{"d": str(day), "s": name, "v": drawn(amount), "o": names.index(name)} for day, name, amount in rows]
+    place = {name: number for number, name in enumerate(names)}
+    values = [{"d": str(day), "o": place[name], "v": drawn(amount)} for day, name, amount in rows]
+    series = [{"o": number, "s": name} for number, name in enumerate(names)]
     return _frame(
         height,
         data={"values": values},
+        transform=[{"lookup": "o", "from": {"data": {"values": series}, "key": "o", "fields": ["s"]}}],
         params=[{"name": "pick", "value": ""}],
         mark={"type": "bar", "width": {"band": 0.78}},
         encoding={

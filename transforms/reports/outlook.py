@@ -31,6 +31,8 @@ from costops.transforms.reports.reconciliation_lines import by_issuer
 from costops.transforms.reports.totals import Period, last_days, measured, measures
 
 _HISTORY = 60
+_AHEAD = 31
+_MOST_EVENTS = 12
 
 
 def forecast(data: NightlyData) -> Part | None:
@@ -43,7 +45,7 @@ def forecast(data: NightlyData) -> Part | None:
     if data.forecast is not None and not data.forecast.is_empty():
         newest = _newest(data.forecast)
         blocks += [*_month_end(data, newest), _chart(data, newest)]
-        figures["forecast"] = records(data.forecast)
+        figures["forecast"] = records(_chosen(newest))
         traces.append(Trace("out_forecast", "SELECT * FROM out_forecast WHERE unique_id = 'total' ORDER BY ds;"))
     if data.month_end is not None:
         blocks.append(frame_table(data.month_end, "Expected at the end of the month", headed=True))
@@ -57,13 +59,12 @@ def forecast(data: NightlyData) -> Part | None:
 
 
 def _chart(data: NightlyData, frame: pl.DataFrame) -> Chart:
-    ids = frame["unique_id"].unique().sort().to_list()
-    chosen = "total" if "total" in ids else ids[0]
-    ahead = [{**row, "ds": _day(row["ds"])} for row in
-             frame.filter(pl.col("unique_id") == chosen).sort("ds").iter_rows(named=True)]
+    series = _chosen(frame)
+    ahead = [{**row, "ds": _day(row["ds"])} for row in series.head(_AHEAD).iter_rows(named=True)]
     period = last_days(data.day, _HISTORY)
     past = measures(period.of(data.spend_daily), ["day"]).sort("day")
-    actual = [(row["day"], row["cost_usd"]) for row in past.iter_rows(named=True)] if chosen == "total" else []
+    actual = [(row["day"], row["cost_usd"]) for row in past.iter_rows(named=True)]
+    actual = actual if series["unique_id"][0] == "total" else []
     names = [name for name in ("yhat", "lo80", "hi80", "lo95", "hi95") if name in frame.columns]
     titles = {"yhat": "Expected", "lo80": "Low, 80%", "hi80": "High, 80%", "lo95": "Low, 95%", "hi95": "High, 95%"}
     table = Table("Forecast per day, US dollars",
@@ -73,6 +74,12 @@ def _chart(data: NightlyData, frame: pl.DataFrame) -> Chart:
     title = f"Daily spend and forecast; the next {len(ahead)} days come to about {money(whole, symbol='$')}"
     return Chart("forecast", title, "Line of daily spend, then the forecast with its 80 and 95 percent bands.",
                  forecast_days(actual, ahead), table)
+
+
+def _chosen(frame: pl.DataFrame) -> pl.DataFrame:
+    """The total, or the first series where there is none."""
+    ids = frame["unique_id"].unique().sort().to_list()
+    return frame.filter(pl.col("unique_id") == ("total" if "total" in ids else ids[0])).sort("ds")
 
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:
@@ -135,7 +142,7 @@ def anomalies(data: NightlyData) -> Part | None:
         return None
     frame = _incidents(data.anomalies)
     order = ("first", "last", "ds", "where", "dimension", "value", "unique_id", "kind", "effect_usd")
-    block: Block = frame_table(frame, "Anomalies", order=order) if frame.height else Note(
+    block: Block = frame_table(frame, "Anomalies", order=order, most=_MOST_EVENTS) if frame.height else Note(
         "Nothing out of the ordinary.", "good")
     return Part("anomalies", Section("anomalies", "Out of the ordinary", "Events that the usual rhythm, trend and "
                 "known price changes do not explain, by money.", (block,),
@@ -143,7 +150,7 @@ def anomalies(data: NightlyData) -> Part | None:
 
 
 def _incidents(frame: pl.DataFrame) -> pl.DataFrame:
-    """Days of `out_anomaly` as events, newest first; the money is that of the dimension that shows most of it."""
+    """Days of `out_anomaly` as events, the dearest first; the money is that of the dimension that shows most of it."""
     if not {"incident", "ds", "effect", "dimension", "value", "kind"} <= set(frame.columns):
         return frame
     rows = []
@@ -161,7 +168,8 @@ def _incidents(frame: pl.DataFrame) -> pl.DataFrame:
             "effect_usd": Decimal(str(round(most, 6)))})
     schema = {"first": pl.Date(), "last": pl.Date(), "kind": pl.String(), "where": pl.String(),
               "effect_usd": pl.Decimal(38, 6)}
-    return pl.DataFrame(rows, schema=schema).sort("last", "effect_usd", descending=True)
+    return pl.DataFrame(rows, schema=schema).sort(
+        pl.col("effect_usd").abs(), "last", "where", descending=[True, True, False])
 
 
 def reconciliation(data: NightlyData) -> Part | None:

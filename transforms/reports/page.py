@@ -166,6 +166,11 @@ def money_cell(amount: Decimal | None, *, digits: int = 2, sign: bool = False, t
     return Cell(money(amount, digits=digits, sign=sign), exact=exact(amount), tone=tone)
 
 
+def drawn_cell(amount: Decimal, *, digits: int = 2) -> Cell:
+    """Rounded dollars of a table beside a chart, where all digits would make the page too large."""
+    return Cell(money(amount, digits=digits))
+
+
 def count_cell(number: int | None, *, brief: bool = False) -> Cell:
     """A whole number; a brief one has the exact number behind it."""
     return Cell(short(number) if brief else count(number), exact=count(number) if brief and number else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -12,11 +13,12 @@ from costops.transforms.reports.figures import (
     DASH,
     count,
     day_text,
+    exact,
     percent,
     plain,
     plural,
 )
-from costops.transforms.reports.nightly_data import NightlyData, Part, records
+from costops.transforms.reports.nightly_data import GateState, NightlyData, Part, records
 from costops.transforms.reports.page import (
     Block,
     Cell,
@@ -31,7 +33,7 @@ from costops.transforms.reports.page import (
 )
 from costops.transforms.reports.plain_tables import frame_table
 
-_MOST = 25
+_MOST, _MOST_OF_ONE = 12, 3
 _READ = ("lines_read", "rows_kept", "duplicates", "findings", "non_billable")
 _SEVERITY = {"error": 0, "warning": 1, "info": 2}
 
@@ -41,8 +43,8 @@ def gates(data: NightlyData) -> Part | None:
     if not data.gates:
         return None
     rows = tuple((text_cell(gate.name.replace("_", " ")), Cell("failed" if gate.failed else "pass",
-                  tone="bad" if gate.failed else "good"), Cell(percent(gate.value), exact=str(gate.value)),
-                  Cell(percent(gate.limit), exact=str(gate.limit)), text_cell(gate.detail, missing=""))
+                  tone="bad" if gate.failed else "good"), _measured(gate, gate.value),
+                  _measured(gate, gate.limit), text_cell(gate.detail, missing=""))
                  for gate in data.gates)
     table = Table("Quality gates", (Column("Gate"), Column("State"), Column("Measured", "number"),
                                     Column("Limit", "number"), Column("Detail", "text long")), rows)
@@ -52,6 +54,11 @@ def gates(data: NightlyData) -> Part | None:
     traces = (Trace("core_input", "SELECT sum(findings), sum(lines_read) FROM core_input;"),
               Trace("out_spend_daily", "SELECT sum(unpriced_requests), sum(requests) FROM out_spend_daily;"))
     return Part("gates", Section("gates", "Quality gates", lead, (table,), traces), figures)
+
+
+def _measured(gate: GateState, value: Decimal) -> Cell:
+    """A share in percent, any other figure as it is."""
+    return Cell(percent(value), exact=str(value)) if gate.name.endswith("share") else Cell(plain(exact(value)))
 
 
 def quarantine(data: NightlyData) -> Part:
@@ -71,17 +78,19 @@ def quarantine(data: NightlyData) -> Part:
         tuple((text_cell(row["reason"].replace("_", " ")), Cell(row["severity"], tone=_tone(row["severity"])),
                count_cell(row["records"]), count_cell(row["files"]), money_cell(row["amount_usd"]),
                text_cell(row["mend"], missing=DASH, longest=300)) for row in by_reason), headed=True)
-    listed = found.sort("_rank", "reason", "uri", "line", "finding_id").head(_MOST)
+    ordered = found.sort("_rank", "reason", "uri", "line", "finding_id")
+    listed = ordered.filter(pl.int_range(pl.len()).over("reason") < _MOST_OF_ONE).head(_MOST)
     detail = Table(
         "Findings one by one",
-        (Column("Place"), Column("Reason"), Column("Field, expected and actual", "text long"),
+        (Column("Place", "text long"), Column("Reason"), Column("Field, expected and actual", "text long"),
          Column("Excerpt", "code")),
         tuple((text_cell(row["uri"] or row["source"], missing=DASH,
                          sub=f"line {row['line']:,}" if row["line"] else ""),
                text_cell(row["reason"].replace("_", " "), sub=_stamp(row["day"])), text_cell(_said(row), missing=DASH),
                text_cell(row["excerpt"], missing=DASH, longest=160)) for row in listed.iter_rows(named=True)),
         headed=True,
-        note=f"{plural(found.height - _MOST, 'more finding')} in core_finding." if found.height > _MOST else "")
+        note=f"{plural(found.height - listed.height, 'more finding')} in core_finding." if (
+            found.height > listed.height) else "")
     blocks: tuple[Block, ...] = (table, detail) if by_reason else (
         Note("No record was set aside and nothing was found wrong.", "good"),)
     sql = ("SELECT reason, severity, sum(records) AS records, count(DISTINCT uri) AS files\nFROM core_finding\n"
@@ -160,7 +169,8 @@ def _counted(frame: pl.DataFrame) -> pl.DataFrame:
     if not {"provider", "model_id", "day", *names} <= set(frame.columns):
         return frame
     differs = (pl.col("counted_tokens").fill_null(0) != pl.col("logged_tokens").fill_null(0)).sum()
-    summed = frame.group_by("provider", "model_id").agg(*(pl.col(name).sum().cast(pl.Int64) for name in names),
+    told = (pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).cast(pl.Int64).alias(name) for name in names)
+    summed = frame.group_by("provider", "model_id").agg(*told,
                                                         differs.cast(pl.Int64).alias("days_that_differ"))
     share = (pl.when(pl.col("counted_tokens") > 0).then(pl.col("logged_tokens") / pl.col("counted_tokens"))).round(6)
     return summed.with_columns(logged_share=share).sort("logged_share", "provider", "model_id", nulls_last=True)

@@ -32,6 +32,7 @@ from costops.transforms.reports.page import (
     Table,
     Trace,
     count_cell,
+    drawn_cell,
     money_cell,
     share_cell,
     spark_cell,
@@ -123,7 +124,7 @@ def _quality_card(data: NightlyData) -> Card:
         return Card("Data quality", f"{len(failed)} of {plural(len(data.gates), 'gate')} failed", tone="bad",
                     note=", ".join(gate.name.replace("_", " ") for gate in failed))
     return Card("Data quality", "all gates pass", tone="good",
-                note=", ".join(gate.name.replace("_", " ") for gate in data.gates))
+                note=plural(len(data.gates), "gate"))
 
 
 def _more_cards(now: dict[str, Any]) -> list[Card]:
@@ -184,8 +185,8 @@ def _stacked(data: NightlyData, period: Period, key: str) -> tuple[Chart, list[d
     table = Table(
         f"Spend per day and {_NOUN[key]}, US dollars",
         (Column("Day", "day"), *(Column(name, "number") for name, _ in lines), Column("Total", "number")),
-        tuple((Cell(day_text(day)), *(money_cell(values[i], digits=digits) for _, values in lines),
-               money_cell(total[i], digits=digits)) for i, day in reversed(list(enumerate(period.days)))))
+        tuple((Cell(day_text(day)), *(drawn_cell(values[i], digits=digits) for _, values in lines),
+               drawn_cell(total[i], digits=digits)) for i, day in reversed(list(enumerate(period.days)))))
     chart = Chart(
         f"trend-{_NOUN[key]}", f"By {_NOUN[key]}",
         f"Stacked bars of daily spend by {_NOUN[key]}, {period.text}; the table below has the same numbers.",
