@@ -294,7 +294,7 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
     factor = (pl.when(foreign & near).then(pl.lit("fx")).when((pl.col("factor") > 1) & ~pl.col("granted")).then(
         pl.lit("price_book")).otherwise(pl.lit("discount")))
     steps: tuple[tuple[str, pl.Expr, pl.Expr], ...] = (
-        ("_counted", coverage, pl.coalesce("moved_from", "shift_detail")),
+        ("_counted", coverage, pl.coalesce("moved_from", "shift_detail", _coverage_detail(lines))),
         ("_priced", price, _price_detail()),
         ("_factored", factor, pl.lit("the bill is list x ") + pl.col("factor").cast(pl.String)),
         ("discount_usd", pl.lit("discount"), pl.lit("contracted against list cost, as the bill tells them")),
@@ -309,6 +309,18 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(made).group_by("line_id", "cause").agg(
         pl.col("cause_usd").sum(), pl.col("agreed").all(), pl.col("detail").drop_nulls().first()).filter(
         pl.col("cause_usd") != 0).select(pl.col(n).cast(t) for n, t in CAUSE_SCHEMA.items())
+
+
+def _coverage_detail(lines: pl.DataFrame) -> pl.Expr:
+    """What one side has and the other lacks, in words."""
+    billed, logged = (lines.filter(side)["scope"].unique().to_list() for side in ("on_bill", "in_logs"))
+    scope = pl.col("scope")
+    return (pl.when(~pl.col("on_bill") & ~scope.is_in(billed)).then(pl.lit("no bill of this month yet"))
+            .when(~pl.col("on_bill")).then(pl.lit("logged, and on no line of the bill"))
+            .when(~pl.col("in_logs") & ~scope.is_in(logged)).then(pl.lit("no usage log of this issuer at all"))
+            .when(~pl.col("in_logs")).then(pl.lit("billed, and in no log of that day"))
+            .otherwise(pl.format("{} billed, {} logged", pl.col("bought").round(0).cast(pl.Int64),
+                                 pl.col("logged").round(0).cast(pl.Int64))))
 
 
 def _price_detail() -> pl.Expr:

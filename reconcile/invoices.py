@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from costops.reconcile.tolerance import agrees, invoice_tolerance
+from costops.reconcile.tolerance import agrees, invoice_tolerance, plain
 from costops.transforms.billing.issuers import issuer_of
 
 SCHEMA: dict[str, pl.DataType] = {
@@ -117,8 +117,8 @@ def _compared(one: dict[str, object], month: str, amount: Decimal, count: int, b
         outcome, detail = "agrees", "" if one["lines"] else "the document has no lines: its total was compared"
     else:
         outcome = "differs"
-        detail = (f"the invoice asks {abs(difference):f} {currency} {'more' if difference > 0 else 'less'} than its "
-                  f"{count} bill rows sum to; {invoice_tolerance(count, currency):f} is allowed")
+        detail = (f"the invoice asks {plain(abs(difference))} {currency} {'more' if difference > 0 else 'less'} than its "
+                  f"{count} bill rows sum to; {plain(invoice_tolerance(count, currency))} is allowed")
     return _row(one, month, amount, count, by, outcome, detail)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from costops.reconcile.billed import Billed
+from costops.reconcile.tolerance import plain
 from costops.transforms.finding import findings
 
 
@@ -23,6 +24,8 @@ def month_findings(month: str, billing: pl.DataFrame, bills: Billed, lines: pl.D
         told.append({"reason": reason, "source": source or "reconcile", "day": day, "field": subject, "actual": actual,
                      "mend": mend, "severity": "warning", "dataset": "out_reconciliation", **more})
 
+    if lines.is_empty() and not bills.no_rate:
+        note("nothing_to_compare", None, month, "neither usage nor a bill", "check the sources' paths and the month")
     for currency in bills.no_rate:
         rows = billing.filter((pl.col("BillingCurrency") == currency) & (pl.col("billing_period") == month))
         note("missing_rate", None, currency, f"{rows.height} bill rows in {currency} were left out",
@@ -31,22 +34,22 @@ def month_findings(month: str, billing: pl.DataFrame, bills: Billed, lines: pl.D
     logged = set(lines.filter("in_logs")["scope"].to_list())
     for scope in sorted(logged - seen):
         cost = Decimal(lines.filter(pl.col("scope") == scope)["computed_usd"].sum())
-        note("no_bill", None, scope, f"{cost:f} USD of usage, and no bill of {month} yet",
+        note("no_bill", None, scope, f"{plain(cost)} USD of usage, and no bill of {month} yet",
              "add the bill as a source, or wait for it; until then the month is provisional", amount_usd=cost)
     for scope in sorted(seen - logged):
         cost = Decimal(lines.filter(pl.col("scope") == scope)["report_usd"].sum())
-        note("no_logs", None, scope, f"a bill of {cost:f} USD, and no usage logs of {month}",
-             "add a usage source; without one only prices and sums of the bill can be checked", amount_usd=cost)
+        note("no_logs", None, scope, f"a bill of {plain(cost)} USD, and no usage logs of {month}",
+             "add a usage source; without one the bill can only be checked against its own prices and its invoice", amount_usd=cost)
     _of_bills(month, billing, note)
     credit = evidence.filter(pl.col("cause") == "credit").group_by("issuer").agg(pl.col("cause_usd").sum())
     totals = lines.group_by("issuer").agg(pl.col("report_usd").sum())
     owed = credit.join(totals, on="issuer").filter(pl.col("report_usd") < 0).sort("issuer")
     for issuer, amount, total in owed.iter_rows():
-        note("credit_exceeds_bill", None, issuer, f"credits of {-amount:f} USD leave {total:f} USD",
+        note("credit_exceeds_bill", None, issuer, f"credits of {plain(-amount)} USD leave {plain(total)} USD",
              "the rest is a balance in your favour: carry it to the next month", amount_usd=total)
     _of_invoices(invoices, note)
     for row in learnings.filter(pl.col("kind") == "discount_not_granted").iter_rows(named=True):
-        note("discount_not_granted", None, row["subject"], f"{row['model_id']}: {row['amount_usd']:f} USD",
+        note("discount_not_granted", None, row["subject"], f"{row['model_id']}: {plain(row['amount_usd'])} USD",
              row["action"], amount_usd=row["amount_usd"])
     return findings(told)
 

@@ -42,6 +42,11 @@ class Gate:
     reason: str
 
 
+def plain(amount: Decimal) -> str:
+    """An amount without the zeros behind it."""
+    return f"{amount.normalize():f}" if amount else "0"
+
+
 def gate(billed_usd: Decimal, lines: int, unexplained_usd: Decimal, *, unpriced_low_usd: Decimal = Decimal(0),
          unpriced_high_usd: Decimal | None = Decimal(0), share: Decimal = SHARE) -> Gate:
     """The gate of a month. `unexplained_usd` is the sum of absolute amounts, so that two errors do not cancel.
@@ -54,10 +59,10 @@ def gate(billed_usd: Decimal, lines: int, unexplained_usd: Decimal, *, unpriced_
     if width is None:
         passed, reason = False, "usage without a price has no upper bound: add its price"
     elif unexplained_usd > allowed:
-        passed, reason = False, f"{unexplained_usd:f} USD is unexplained, {allowed:f} is allowed"
+        passed, reason = False, f"{plain(unexplained_usd)} USD is unexplained, {plain(allowed)} is allowed"
     elif unexplained_usd + width > allowed:
-        passed, reason = False, (f"usage without a price may cost {unpriced_low_usd:f} to {unpriced_high_usd:f} USD, "
-                                 f"{allowed:f} is allowed")
+        passed, reason = False, (f"usage without a price may cost {plain(unpriced_low_usd)} to {plain(unpriced_high_usd)} USD, "
+                                 f"{plain(allowed)} is allowed")
     else:
-        passed, reason = True, f"{unexplained_usd:f} USD is unexplained, {allowed:f} is allowed"
+        passed, reason = True, f"{plain(unexplained_usd)} USD is unexplained, {plain(allowed)} is allowed"
     return Gate(billed_usd, lines, unexplained_usd, unpriced_low_usd, unpriced_high_usd, allowed, passed, reason)

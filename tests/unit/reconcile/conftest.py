@@ -11,8 +11,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.unit.parse.test_provider_logs import Tree
-from tests.unit.prices.conftest import charge_frame
 
 from costops.transforms.billing.bill import Input, Options
 from costops.transforms.billing.invoices import newest
@@ -20,6 +18,8 @@ from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.billing.snapshot import Bills, read_bill
 from costops.transforms.check import conform
 from costops.transforms.tables import CORE_CHARGE, CORE_USAGE
+from tests.unit.parse.test_provider_logs import Tree
+from tests.unit.prices.conftest import charge_frame
 
 SHARED = Path(os.environ.get("COSTOPS_SHARED") or Path(__file__).resolve().parents[4] / "shared")
 _KINDS = ("openai.costs", "anthropic.cost_report", "aws.cur2", "gcp.billing_export", "azure.cost_export",

@@ -8,7 +8,8 @@ from decimal import Decimal
 from random import Random
 
 import polars as pl
-from tests.unit.reconcile.world import MONTH, USD, UNITS, World, costed
+
+from tests.unit.reconcile.world import MONTH, UNITS, USD, World, costed
 
 Planted = tuple[World, Mapping[str, Decimal]]
 Planter = Callable[[World, Random], Planted]

@@ -8,11 +8,11 @@ from random import Random
 
 import polars as pl
 import pytest
-from tests.unit.reconcile.plants import PLANTERS, RATES
-from tests.unit.reconcile.world import MONTH, bills, charges, clean, small_book
 
 from costops.reconcile.explain import CAUSES
 from costops.reconcile.month import Options, Reconciled, reconcile_month
+from tests.unit.reconcile.plants import PLANTERS, RATES
+from tests.unit.reconcile.world import MONTH, bills, charges, clean, small_book
 
 SIZES = ((60, 8), (400, 12), (2000, 28))
 Case = tuple[tuple[str, ...], int, tuple[int, int]]
@@ -24,7 +24,7 @@ EXACT, ROUNDED = Decimal("1e-9"), Decimal("0.01")
 def planted(case: Case) -> tuple[dict[str, Decimal], Reconciled]:
     """What was planted, and the month reconciled."""
     names, seed, size = case
-    rng, world = Random(seed + 7000), clean(*size, 7 + seed % 3)  # noqa: S311
+    rng, world = Random(seed + 7000), clean(*size, 7 + seed % 3)
     wanted: dict[str, Decimal] = {}
     for name, plant in PLANTERS.items():
         if name in names:

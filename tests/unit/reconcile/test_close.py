@@ -45,10 +45,10 @@ def bills(*rows: tuple[datetime | None, bool]) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(("today", "as_of", "missing", "status"), [
-    (date(2026, 10, 31), datetime(2026, 10, 30), False, "provisional"),  # noqa: DTZ001  the month runs
-    (date(2026, 11, 2), datetime(2026, 11, 1), False, "provisional"),  # noqa: DTZ001  the bill is a day old
-    (date(2026, 11, 5), datetime(2026, 11, 1), False, "settled"),  # noqa: DTZ001
-    (date(2026, 11, 5), datetime(2026, 10, 20), False, "provisional"),  # noqa: DTZ001  written before the month's end
+    (date(2026, 10, 31), datetime(2026, 10, 30), False, "provisional"),
+    (date(2026, 11, 2), datetime(2026, 11, 1), False, "provisional"),
+    (date(2026, 11, 5), datetime(2026, 11, 1), False, "settled"),
+    (date(2026, 11, 5), datetime(2026, 10, 20), False, "provisional"),
     (date(2026, 11, 5), None, True, "provisional"),
 ])
 def test_a_month_settles_when_its_bills_rest(today: date, as_of: datetime | None, status: str, *, missing: bool

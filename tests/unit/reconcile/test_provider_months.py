@@ -6,13 +6,13 @@ from decimal import Decimal
 from functools import cache
 
 import polars as pl
-from tests.unit.reconcile.conftest import Month
-from tests.unit.reconcile.test_causes import sums_hold
 
 from costops.reconcile.month import Options, Reconciled, reconcile_month
 from costops.transforms.check import check
 from costops.transforms.prices.book import book
 from costops.transforms.tables import OUT_RECONCILIATION, OUT_RECONCILIATION_LINE
+from tests.unit.reconcile.conftest import Month
+from tests.unit.reconcile.test_causes import sums_hold
 
 SCOPE = {"openai": "openai", "anthropic": "anthropic", "bedrock": "aws", "vertex": "gcp", "azure": "azure",
          "litellm": "mistral_ai", "otel": "groq"}

@@ -92,7 +92,7 @@ def price_of(model: str, tier: str | None) -> dict[str, Decimal]:
 @cache
 def clean(requests: int, days: int, seed: int) -> World:
     """A clean month of about so many requests on so many days."""
-    rng = Random(seed)  # noqa: S311
+    rng = Random(seed)
     rows = []
     for biller in BILLERS:
         for number in range(requests // len(BILLERS)):
