@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from costops.transforms.parse.format import (
     COUNT,
@@ -156,6 +157,11 @@ WHERE (k.kind = '{COUNT}' AND NOT coalesce(regexp_full_match(trim(l.value, '"'),
    OR (k.kind IS NULL AND l.type IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'HUGEINT') AND l.value NOT IN ('0', '0.0')
        AND regexp_matches(l.path, '(token|count|second|char|image|audio|video|search|request|page|unit)', 'i')
        AND NOT contains(l.path, '['))"""
+
+
+def with_constants(form: Format, values: Mapping[str, str]) -> Format:
+    """A format whose columns hold the configured values, whatever the records say."""
+    return replace(form, columns={**form.columns, **{name: _quoted(value) for name, value in values.items()}})
 
 
 def told_columns(form: Format) -> set[str]:

@@ -3,13 +3,21 @@
 The rule is one total order, so that any order of delivery ends in the same rows: of two records with one id the
 one with more output, then more input, then the later time wins (a streamed message is told again, larger); between
 equals the input whose id sorts first, then the earlier record.
+
+Days that hold nothing yet are written as a stream: the rows sorted by what varies in them only, priced a row group
+at a time (`groups_statement`, `sorted_select`, `rates_statement`, `costs_select`). Days that hold rows already are
+put together from both (`priced_statement`, `day_select`). Both give the same rows in the same order.
 """
 
 from __future__ import annotations
 
-from costops.transforms.charge import charge_sql
-from costops.transforms.tables import CORE_CHARGE
-from costops.transforms.units import UNITS
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from costops.transforms.charge import PRICE_KEYS, charge_sql
+from costops.transforms.fields import Type
+from costops.transforms.tables import CORE_CHARGE, CORE_USAGE
+from costops.transforms.units import INPUT_LEAVES, UNITS
 
 ORDER = "output_tokens DESC, input_tokens DESC, used_at DESC, input_id, _n"
 
@@ -19,10 +27,10 @@ BETTER = ("(n.output_tokens, n.input_tokens, n.used_at) > (o.output_tokens, o.in
 """True where the new record `n` wins over `o`, which is in the lake already."""
 
 MARK_DUPLICATES = f"""CREATE OR REPLACE TEMP TABLE losers AS
-WITH twice AS (SELECT record_id FROM usage GROUP BY record_id HAVING count(*) > 1)
+WITH twice AS (SELECT hash(record_id) AS h FROM usage GROUP BY h HAVING count(*) > 1)
 SELECT _row FROM (
     SELECT _row, row_number() OVER (PARTITION BY record_id ORDER BY {ORDER}, _row) AS place
-    FROM usage WHERE record_id IN (SELECT record_id FROM twice))
+    FROM usage WHERE hash(record_id) IN (SELECT h FROM twice))
 WHERE place > 1"""
 
 MARK_OLD = f"""CREATE OR REPLACE TEMP TABLE met AS
@@ -30,52 +38,156 @@ SELECT n._row, o.day AS old_day, o.record_id, o.input_id AS old_input, ({BETTER}
 FROM usage AS n JOIN known AS o ON n.record_id = o.record_id"""
 """Records told now that the lake knows: `known` holds the ids of the neighbouring days."""
 
+IMPOSSIBLE = ("overflow", "impossible")
+"""Price statuses of rows that are not kept."""
 
 _FILE_COLUMNS = tuple(name for name in CORE_CHARGE.columns if name not in CORE_CHARGE.partition)
-_UNIT_OF_COST = {unit.cost_column: unit.column for unit in UNITS}
+_CLUSTER = tuple(name for name in CORE_CHARGE.sort if name not in {"used_at", "record_id"})
+_OWN_TEXT = frozenset({"record_id", "response_id", "api_key_id", "user_id", "tags"})
+"""Texts of the row itself; every other text repeats so much that its combinations fit a small table."""
+
+_ELSEWHERE = frozenset({"source", "day", "input_id", "input_tokens"})
+"""Columns of `usage` that follow from the others: not sorted, put in again behind the sort."""
+
+_REPEATED = tuple(name for name in CORE_USAGE.columns if CORE_USAGE.type_of(name) is Type.TEXT
+                  and name not in _OWN_TEXT | _ELSEWHERE)
+
+_ROW_COSTS = ("list_cost_usd", "effective_cost_usd", "request_cost_usd", "price_status", "price_id", "price_source",
+              "unpriced_low_usd", "unpriced_high_usd")
+_UNIT_OF = {unit.column: unit for unit in UNITS}
+MOST_GROUPS = 5_000
+"""Prices are looked up by group up to so many groups; beyond, by the columns that decide them."""
 
 
-SMALL_BATCH = 200_000
-"""Up to so many rows are priced at once and then cut into days; beyond, each day is priced as it is written."""
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a batch's usage rows vary, which are the same throughout, which repeat in groups.
 
-
-def priced_statement() -> str:
-    """CREATE TABLE priced: the kept rows of a small batch with their costs."""
-    return f"CREATE OR REPLACE TEMP TABLE priced AS {charge_sql('usage', 'cells')}"
-
-
-def priced_of_day() -> str:
-    """A SELECT that prices the relation `usage_of_day`."""
-    return charge_sql("usage_of_day", "cells")
-
-
-def day_select(priced: str, *, told: set[str], base: str | None, primary: str | None) -> str:
-    """The rows of one day's `core_charge` partition: what is told now (`priced`) and what stays of the old one.
-
-    Reads the relations `beaten` (old ids that lost), `base` (the old partition, None where there is none) and,
-    where the source is secondary, `primary` (ids of the primary sources' records around the day). `told` are the
-    usage columns that are not NULL throughout.
+    `constant` holds name -> value, as text; `grouped` are texts that stand in the table `groups`; `own` vary by row.
     """
-    if base is None:
-        # only what can hold a value goes through the sort: forty columns of NULL would double its cost
-        live = {name for name in _FILE_COLUMNS if _UNIT_OF_COST.get(name, name) in told
-                or name in _ALWAYS or name in _ROW_COSTS}
-        return _counted(priced, primary, live=live)
+
+    constant: Mapping[str, str]
+    grouped: tuple[str, ...]
+    own: tuple[str, ...]
+
+    @property
+    def units(self) -> set[str]:
+        """Names of the units that any row tells."""
+        return {unit.name for column, unit in _UNIT_OF.items() if column in self.own or column in self.constant}
+
+    @property
+    def costs(self) -> list[str]:
+        """The cost columns that can hold a value."""
+        return [*_ROW_COSTS, *sorted(_UNIT_OF[column].cost_column for column in {*self.own, *self.constant}
+                                     if column in _UNIT_OF and column != "requests")]
+
+
+def combos_statement() -> str:
+    """CREATE TABLE combos: the combinations of the texts that repeat."""
+    return f"CREATE OR REPLACE TEMP TABLE combos AS SELECT DISTINCT {', '.join(_REPEATED)} FROM usage"
+
+
+def survey_select() -> str:
+    """One row over `usage` and `combos`: per column `n_` how many values it has, `lo_` and `hi_` its ends."""
+    numbers = [name for name in CORE_USAGE.columns if name not in {*_ELSEWHERE, *_REPEATED, "record_id", "used_at"}]
+    texts, counts = ", ".join(map(_ends, _REPEATED)), ", ".join(map(_ends, numbers))
+    return f"""SELECT * FROM (SELECT count(*) AS combos, {texts} FROM combos),
+(SELECT count(*) AS rows, {counts} FROM usage)"""
+
+
+def layout(survey: Mapping[str, object]) -> Layout:
+    """The layout that a survey shows."""
+    constant: dict[str, str] = {}
+    grouped, own = [], ["record_id", "used_at"]
+    for name in CORE_USAGE.columns:
+        count = survey.get(f"n_{name}")
+        if not count:
+            continue
+        low, high = survey.get(f"lo_{name}"), survey.get(f"hi_{name}")
+        whole = survey["combos"] if name in _REPEATED else survey["rows"]
+        if low is not None and low == high and count == whole:
+            constant[name] = str(low)
+        elif name in _REPEATED:
+            grouped.append(name)
+        else:
+            own.append(name)
+    return Layout(constant, tuple(grouped), tuple(own))
+
+
+def groups_statement(shape: Layout) -> str:
+    """CREATE TABLE groups: each combination of the grouped texts, numbered, with its place in the partition's order."""
+    names = ", ".join(shape.grouped) or "1 AS _one"
+    order = ", ".join(name for name in _CLUSTER if name in shape.grouped) or "1"
+    return f"""CREATE OR REPLACE TEMP TABLE groups AS
+SELECT *, (row_number() OVER (ORDER BY _rank))::INTEGER - 1 AS _group FROM (
+    SELECT *, (dense_rank() OVER (ORDER BY {order}))::INTEGER AS _rank FROM (SELECT DISTINCT {names} FROM combos))"""
+
+
+def sorted_select(shape: Layout, where: str) -> str:
+    """The batch's usage rows in the order of their partitions: own columns, `_group`, `_file`."""
+    on = " AND ".join(f"u.{name} IS NOT DISTINCT FROM g.{name}" for name in shape.grouped) or "true"
+    own = ", ".join(f"u.{name}" for name in shape.own)
+    return f"""SELECT {own}, g._group, u._file FROM usage AS u JOIN groups AS g ON {on} WHERE {where}
+ORDER BY u.used_at::DATE, g._rank, u.used_at, u.record_id"""
+
+
+def rates_statement(shape: Layout, *, by_group: bool) -> tuple[str, tuple[str, ...]]:
+    """CREATE TABLE rates: the price cells as `costs_select` looks them up, and the columns by which it does."""
+    if not by_group:
+        return "CREATE OR REPLACE TEMP TABLE rates AS SELECT * FROM cells", PRICE_KEYS
+    on = " AND ".join(f"{_value(shape, name, 'g')} IS NOT DISTINCT FROM c.{name}" for name in PRICE_KEYS)
+    return f"""CREATE OR REPLACE TEMP TABLE rates AS
+SELECT g._group, c.* EXCLUDE (cell), row_number() OVER () AS cell
+FROM groups AS g JOIN cells AS c ON {on}""", ("_group",)
+
+
+def costs_select(shape: Layout, keys: Sequence[str], primary: str | None) -> str:
+    """The costs of the rows of `chunk` (as `sorted_select` gives them, with `_row`), `counted` and `_row`.
+
+    Reads `chunk`, `groups`, `rates` and, where the source is secondary, `primary` (match_id, day).
+    """
+    inputs = " + ".join(f"coalesce({_value(shape, name, 'k')}, 0)" for name in INPUT_LEAVES)
+    needed = ["granularity", "requests", "reported_cost_usd", *(unit.column for unit in UNITS), *keys]
+    from_group = [name for name in needed if name in shape.grouped]
+    columns = {name: _value(shape, name, "g" if name in shape.grouped else "k") for name in dict.fromkeys(needed)
+               if name != "_group"}
+    if primary:
+        columns |= {name: _value(shape, name, "k") for name in ("record_id", "response_id")}
+    told = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    join = "JOIN groups AS g USING (_group)" if from_group else ""
+    priced = charge_sql("usage_chunk", "rates", keys=keys, units=shape.units)
+    counted = "true" if primary is None else (
+        f"NOT EXISTS (SELECT 1 FROM {primary} AS p WHERE p.match_id = coalesce(r.response_id, r.record_id) "
+        "AND p.day BETWEEN r.used_at::DATE - 1 AND r.used_at::DATE + 1)")
+    return f"""WITH usage_chunk AS (
+    SELECT k._row, k._group, k.used_at, {told}, cast({inputs} AS BIGINT) AS input_tokens FROM chunk AS k {join})
+SELECT r._row, r.input_tokens, {", ".join(f"r.{name}" for name in shape.costs)}, {counted} AS counted
+FROM ({priced}) AS r"""
+
+
+def priced_statement(days: Collection[str] | None = None) -> str:
+    """CREATE TABLE priced: the kept rows of some days, or of all, with their costs."""
+    listed = ", ".join(f"DATE '{day}'" for day in sorted(days or ()))
+    where = "true" if days is None else f"day IN ({listed})"
+    return f"""CREATE OR REPLACE TEMP TABLE priced AS WITH chosen AS (SELECT * FROM usage WHERE {where})
+SELECT * FROM ({charge_sql("chosen", "cells")})"""
+
+
+def day_select(day: str, base: str, primary: str | None) -> str:
+    """The rows of one day's partition: what is told now (`priced`) and what stays of the old one (`base`).
+
+    Reads `beaten` (old ids that lost) and, where the source is secondary, `primary` (match_id, day).
+    """
     kept = ", ".join(name for name in _FILE_COLUMNS if name != "counted")
-    return _counted(f"""SELECT {kept} FROM ({priced})
+    return _counted(f"""SELECT {kept} FROM priced WHERE day = DATE '{day}'
     UNION ALL
     SELECT {kept} FROM {base} AS b WHERE NOT EXISTS (SELECT 1 FROM beaten AS x WHERE x.record_id = b.record_id)""",
-                    primary)
+                    day, primary)
 
 
-_ALWAYS = frozenset(CORE_CHARGE.required | {"input_id"})
-_ROW_COSTS = frozenset({"list_cost_usd", "effective_cost_usd", "price_id", "price_source", "unpriced_low_usd",
-                        "unpriced_high_usd", "request_cost_usd"})
-
-
-def recount_select(base: str, primary: str) -> str:
+def recount_select(base: str, day: str, primary: str) -> str:
     """The rows of a partition with `counted` said again."""
-    return _counted(f"SELECT * FROM {base}", primary)
+    return _counted(f"SELECT * FROM {base}", day, primary)
 
 
 def keep_select(rows: str) -> str:
@@ -83,13 +195,25 @@ def keep_select(rows: str) -> str:
     return f"SELECT {', '.join(_FILE_COLUMNS)} FROM {rows} ORDER BY {', '.join(CORE_CHARGE.sort)}"
 
 
-def _counted(rows: str, primary: str | None, *, live: set[str] | None = None) -> str:
-    """Sorted rows with all columns of the file; those not `live` are NULL, put in behind the sort."""
+def _counted(rows: str, day: str, primary: str | None) -> str:
+    """Sorted rows with all columns of the file."""
     counted = "true" if primary is None else (
-        f"NOT EXISTS (SELECT 1 FROM {primary} AS p WHERE p.match_id = coalesce(r.response_id, r.record_id))")
-    sort = ", ".join(name for name in CORE_CHARGE.sort if live is None or name in live)
-    inner = ", ".join(f"{counted} AS counted" if name == "counted" else f"r.{name}" for name in _FILE_COLUMNS
-                      if live is None or name in live or name == "response_id")
-    outer = ", ".join(name if live is None or name in live else
-                      f"cast(NULL AS {CORE_CHARGE.type_of(name).duckdb}) AS {name}" for name in _FILE_COLUMNS)
-    return f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) AS r ORDER BY {sort})"
+        f"NOT EXISTS (SELECT 1 FROM {primary} AS p WHERE p.match_id = coalesce(r.response_id, r.record_id) "
+        f"AND p.day BETWEEN DATE '{day}' - 1 AND DATE '{day}' + 1)")
+    columns = ", ".join(f"{counted} AS counted" if name == "counted" else f"r.{name}" for name in _FILE_COLUMNS)
+    return f"SELECT {columns} FROM ({rows}) AS r ORDER BY {', '.join(f'r.{name}' for name in CORE_CHARGE.sort)}"
+
+
+def _value(shape: Layout, name: str, relation: str) -> str:
+    """A usage column as an expression: its constant, the column itself, or NULL."""
+    if name in shape.constant:
+        text = shape.constant[name].replace("'", "''")
+        return f"cast('{text}' AS {CORE_USAGE.type_of(name).duckdb})"
+    if name in shape.grouped or name in shape.own:
+        return f"{relation}.{name}"
+    return f"cast(NULL AS {CORE_USAGE.type_of(name).duckdb})"
+
+
+def _ends(name: str) -> str:
+    return f"count({name}) AS n_{name}" + ("" if name in _OWN_TEXT else
+                                           f", min({name})::VARCHAR AS lo_{name}, max({name})::VARCHAR AS hi_{name}")

@@ -164,6 +164,11 @@ def file_day(uri: str) -> date | None:
     return None
 
 
+def is_csv(uri: str) -> bool:
+    """True where a file's name says that it holds comma-separated values."""
+    return uri.removesuffix(".gz").removesuffix(".zst").endswith(".csv")
+
+
 def _short_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Numbered lines, each cut to one piece."""
     number, start = 1, b""

@@ -32,6 +32,23 @@ class Counts:
     told: set[date] = field(default_factory=set)
 
 
+@dataclass
+class Ingested:
+    """What one source's ingest did."""
+
+    source: str
+    inputs_read: int = 0
+    inputs_known: int = 0
+    lines_read: int = 0
+    rows_kept: int = 0
+    duplicates: int = 0
+    findings: int = 0
+    non_billable: int = 0
+    touched: set[date] = field(default_factory=set)
+    changed: set[date] = field(default_factory=set)
+    read_ids: set[str] = field(default_factory=set)
+
+
 class Inputs:
     """What the lake knows of a source's inputs: `core_input` and the hints that save hashing."""
 
@@ -75,7 +92,8 @@ class Inputs:
             return []
         taken = {one.found.uri for one in fresh}
         return [self._prepare(one, work) for one in found if one.uri not in taken
-                and (row := self.rows.get(ingest.input_id(self.source.name, one.uri))) and days & set(row["days"] or [])]
+                and (row := self.rows.get(ingest.input_id(self.source.name, one.uri)))
+                and days & set(row["days"] or [])]
 
     def _prepare(self, one: Found, work: Path) -> Prepared:
         return files.prepare(one, work)

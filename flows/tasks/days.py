@@ -1,0 +1,255 @@
+"""The days of a batch, priced and put into their partitions.
+
+A day that holds nothing else is written as a stream: rows sorted in the partitions' order, priced and encoded a row
+group at a time, so that memory does not grow with the day. A day that keeps rows of other inputs is put together
+from both. The bytes are the same either way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from costops.flows.runtime import parquet
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.settings import Settings, Source
+from costops.flows.tasks.inputs import Ingested, Inputs
+from costops.flows.tasks.pricing import contracts_frame
+from costops.transforms import merge, query
+from costops.transforms.charge import keys_sql, price_cells
+from costops.transforms.finding import excerpt
+from costops.transforms.tables import CORE_CHARGE
+from costops.transforms.window import Window
+
+Note = Callable[[Iterable[dict[str, Any]]], None]
+
+
+class Days:
+    """Writes the partitions that a source's batches touch."""
+
+    def __init__(self, lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, state: Inputs, note: Note,
+                 *, window: Window | None) -> None:
+        self.lake, self.source, self.book, self.state, self.note = lake, source, book, state, note
+        self.contracts = contracts_frame(settings.contracts)
+        self.window = window
+        self.primaries = [one.name for one in settings.sources if source.name in one.primary_over]
+
+    def write(self, con: query.Connection, before: set[date], pending: set[str], done: Ingested) -> None:
+        """Replace every day that the batch (`usage`, `parsed`) touches, or touched when its inputs were last read."""
+        if self.window is not None:
+            self.state.defer(query.frame(con, "SELECT DISTINCT input_id, day FROM usage ORDER BY ALL").iter_rows(),
+                             self.window)
+        con.execute(merge.MARK_DUPLICATES)
+        con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
+        told = set(query.frame(con, "SELECT DISTINCT day FROM usage ORDER BY day")["day"])
+        days = {day for day in told | before if self.window is None or day in self.window}
+        days = self._kept(con, days)
+        keep = ", ".join(f"'{one}'" for one in sorted(pending)) or "''"
+        known = self.lake.relation(CORE_CHARGE, map(self._part, _around(days)))
+        con.execute(f"""CREATE OR REPLACE TEMP TABLE known AS SELECT record_id, input_id, day, output_tokens,
+            input_tokens, used_at FROM {known} WHERE input_id NOT IN ({keep})""")
+        con.execute(merge.MARK_OLD)
+        con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM met AS m WHERE parsed.rowid = m._row AND NOT m.wins")
+        con.execute("""CREATE OR REPLACE TEMP TABLE beaten AS
+            SELECT m.record_id, m.old_day AS day FROM met AS m JOIN parsed AS p ON p.rowid = m._row
+            WHERE m.wins AND p._verdict = 'ok'""")
+        days |= set(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
+        kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
+        _put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
+        primary = self._primary(con, days)
+        self._write_new(con, days - kept, primary, done)
+        self._write_kept(con, kept, keep, primary, done)
+        done.touched |= days
+
+    def _kept(self, con: query.Connection, days: set[date]) -> set[date]:
+        """The days that retention still keeps. A late row of another must not pass for the whole day: a finding."""
+        first = self.lake.kept_from(CORE_CHARGE.name)
+        if first is None or all(day >= first for day in days):
+            return days
+        late = query.frame(con, "SELECT day, input_id, count(*) AS records FROM usage WHERE day < $first "
+                                "GROUP BY ALL ORDER BY ALL", {"first": first})
+        self.note({"reason": "past_retention", "severity": "warning", "day": day, "uri": self.state.rows[one]["uri"],
+                   "input_id": one, "line": None, "records": records, "actual": f"kept from {first}",
+                   "mend": "the day was dropped by age; raise retention.core_days before such records are delivered"}
+                  for day, one, records in late.iter_rows())
+        return {day for day in days if day >= first}
+
+    # -- days that keep nothing --------------------------------------------------------------------------------
+
+    def _write_new(self, con: query.Connection, days: set[date], primary: str | None, done: Ingested) -> None:
+        left = set(days)
+        for day, rows in _by_day(self._stream(con, days, primary)) if days else ():
+            counts: Counter[str] = Counter()
+            with self.lake.writer(CORE_CHARGE) as out:
+                for piece in rows:
+                    out.add(self._possible(day, piece, counts))
+            if counts:
+                left.discard(day)
+                self._settle(day, counts, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done)
+            else:
+                out.path.unlink()
+        for day in sorted(left):
+            self._settle(day, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done)
+
+    def _stream(self, con: query.Connection, days: set[date], primary: str | None) -> Iterator[pa.Table]:
+        """The rows of some days with their costs, in the partitions' order, a row group's worth at a time."""
+        con.execute(merge.combos_statement())
+        shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
+        con.execute(merge.groups_statement(shape))
+        groups = con.sql("SELECT * FROM groups ORDER BY _group").to_arrow_table()
+        statement, keys = merge.rates_statement(shape, by_group=groups.num_rows <= merge.MOST_GROUPS)
+        con.execute(statement)
+        pricer = query.connect(threads=1, memory="128MB", scratch=self.lake.scratch)
+        for name in ("groups", "rates", *([primary] if primary else [])):
+            _put(pricer, name, con.sql(f"SELECT * FROM {name}").to_arrow_table())
+        costs = merge.costs_select(shape, keys, primary)
+        inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
+        listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
+        for batch in con.sql(merge.sorted_select(shape, f"u.day IN ({listed})")).to_arrow_reader(parquet.ROW_GROUP):
+            rows = pa.Table.from_batches([batch]).append_column("_row", pa.array(np.arange(batch.num_rows)))
+            pricer.register("chunk", rows)
+            priced = pricer.sql(costs).to_arrow_table()
+            pricer.unregister("chunk")
+            place = priced.column("_row")
+            if not place.equals(rows.column("_row")):
+                priced = priced.take(pc.sort_indices(place))
+            yield _whole(rows, priced, shape, groups, inputs)
+        pricer.close()
+
+    def _possible(self, day: date, rows: pa.Table, counts: Counter[str]) -> pa.Table:
+        """The rows that may be kept; those whose cost cannot be become findings."""
+        bad = pc.is_in(rows.column("price_status"), pa.array(merge.IMPOSSIBLE))
+        if pc.any(bad).as_py():
+            for row in rows.filter(bad).select(_SHOWN).to_pylist():
+                self._impossible(day, **row)
+            rows = rows.filter(pc.invert(bad))
+        for one in pc.value_counts(rows.column("input_id")).to_pylist():
+            counts[one["values"]] += one["counts"]
+        return rows
+
+    # -- days that keep rows of other inputs -------------------------------------------------------------------
+
+    def _write_kept(self, con: query.Connection, days: set[date], pending: str, primary: str | None,
+                    done: Ingested) -> None:
+        if not days:
+            return
+        con.execute(merge.priced_statement({str(day) for day in days}))
+        bad = f"price_status IN {merge.IMPOSSIBLE}"
+        shown = query.frame(con, f"SELECT day, {', '.join(_SHOWN)} FROM priced WHERE {bad} ORDER BY ALL")
+        for row in shown.iter_rows(named=True):
+            self._impossible(**row)
+        con.execute(f"DELETE FROM priced WHERE {bad}")
+        for day in sorted(days):
+            old = self.lake.relation(CORE_CHARGE, [self._part(day)])
+            base = f"(SELECT * FROM {old} WHERE input_id NOT IN ({pending}))"
+            path = self.lake.encode(con, merge.day_select(str(day), base, primary), CORE_CHARGE)
+            counts = dict(query.frame(con, f"SELECT input_id, count(*) FROM read_parquet('{path}') GROUP BY ALL "
+                                           "ORDER BY ALL").iter_rows())
+            if counts:
+                changed = self.lake.commit(CORE_CHARGE, self._part(day), path)
+            else:
+                path.unlink()
+                changed = self.lake.remove(CORE_CHARGE, self._part(day))
+            self._settle(day, counts, changed, done)
+
+    # -- both --------------------------------------------------------------------------------------------------
+
+    def _settle(self, day: date, counts: Mapping[str, int], changed: bool, done: Ingested) -> None:
+        self.state.settle(day, dict(counts))
+        done.rows_kept += sum(counts.values())
+        if changed:
+            done.changed.add(day)
+
+    def _impossible(self, day: date, *, record_id: str, input_id: str, price_status: str, input_tokens: int,
+                    output_tokens: int) -> None:
+        row = self.state.rows[input_id]
+        row["findings"] += 1
+        self.note([{"reason": "amount_overflow" if price_status == "overflow" else "impossible_count",
+                    "uri": row["uri"], "input_id": input_id, "day": day, "field": "record_id",
+                    "actual": excerpt(f"{record_id}: {input_tokens} input and {output_tokens} output tokens")}])
+
+    def _part(self, day: date) -> dict[str, str]:
+        return {"source": self.source.name, "day": str(day)}
+
+    def _primary(self, con: query.Connection, days: set[date]) -> str | None:
+        """A relation of the ids that primary sources hold around some days; None where none stands over this one."""
+        if not self.primaries:
+            return None
+        parts = [{"source": name, "day": str(day)} for name in self.primaries for day in _around(days)]
+        con.execute("CREATE OR REPLACE TEMP TABLE primary_ids AS SELECT DISTINCT coalesce(response_id, record_id) "
+                    f"AS match_id, day FROM {self.lake.relation(CORE_CHARGE, parts)}")
+        return "primary_ids"
+
+    def recount(self, done: Ingested, primary_days: frozenset[date]) -> None:
+        """Where a primary source changed a day, say again which of this source's rows count."""
+        if not self.primaries:
+            return
+        mine = {date.fromisoformat(part["day"]) for part in self.lake.partitions(CORE_CHARGE, source=self.source.name)}
+        days = mine & set(_around(primary_days)) - done.touched
+        con = query.connect(scratch=self.lake.scratch)
+        self._primary(con, days)
+        for day in sorted(days):
+            base = self.lake.relation(CORE_CHARGE, [self._part(day)])
+            path = self.lake.encode(con, merge.recount_select(base, str(day), "primary_ids"), CORE_CHARGE)
+            if self.lake.commit(CORE_CHARGE, self._part(day), path):
+                done.changed.add(day)
+                done.touched.add(day)
+
+
+_SHOWN = ["record_id", "input_id", "price_status", "input_tokens", "output_tokens"]
+
+
+def _whole(rows: pa.Table, priced: pa.Table, shape: merge.Layout, groups: pa.Table,
+           inputs: pa.ChunkedArray) -> pa.Table:
+    """Charge rows, all columns: what the stream carries, what its groups say, what the prices made of it."""
+    group = rows.column("_group")
+    found = {name: rows.column(name) for name in shape.own}
+    found |= {name: groups.column(name).take(group) for name in shape.grouped}
+    found |= {name: priced.column(name) for name in priced.column_names if name != "_row"}
+    found["input_id"] = inputs.take(rows.column("_file"))
+    target = parquet.schema(CORE_CHARGE)
+    for name, text in shape.constant.items():
+        found[name] = pa.repeat(pa.scalar(text).cast(target.field(name).type), rows.num_rows)
+    return parquet.conform(pa.table(found), target)
+
+
+def _by_day(tables: Iterable[pa.Table]) -> Iterator[tuple[date, Iterator[pa.Table]]]:
+    """A sorted stream cut into its days; the rows of one must be taken before the next is asked for."""
+    pieces = _pieces(tables)
+    ahead = next(pieces, None)
+
+    def rows(day: date) -> Iterator[pa.Table]:
+        nonlocal ahead
+        while ahead is not None and ahead[0] == day:
+            yield ahead[1]
+            ahead = next(pieces, None)
+
+    while ahead is not None:
+        yield ahead[0], rows(ahead[0])
+
+
+def _pieces(tables: Iterable[pa.Table]) -> Iterator[tuple[date, pa.Table]]:
+    for table in tables:
+        start = 0
+        runs = pc.run_end_encode(table.column("used_at").combine_chunks().cast(pa.date32(), safe=False))
+        for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
+            yield day, table.slice(start, end - start)
+            start = end
+
+
+def _around(days: Iterable[date]) -> list[date]:
+    return sorted({day + timedelta(days=step) for day in days for step in (-1, 0, 1)})
+
+
+def _put(con: query.Connection, name: str, rows: pl.DataFrame | pa.Table) -> None:
+    """A temporary table of some rows."""
+    con.register("rows_to_put", rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM rows_to_put")
+    con.unregister("rows_to_put")

@@ -1,0 +1,110 @@
+"""Inputs read into the table `parsed`: all at once where it goes, one by one where a file stops the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.logs import LOGGER
+from costops.flows.runtime.settings import Source
+from costops.flows.sources import files
+from costops.flows.sources.files import Found
+from costops.flows.tasks.inputs import Counts
+from costops.transforms import ingest, query
+from costops.transforms.parse.format import Format
+
+Report = Callable[..., None]
+
+
+class Records:
+    """Reads the records of a source's inputs. `report` takes a reason and an input, and what more there is to say."""
+
+    def __init__(self, lake: Lake, source: Source, form: Format, report: Report) -> None:
+        self.lake, self.source, self.form, self.report = lake, source, form, report
+
+    def parse(self, con: query.Connection, counts: list[Counts], work: Path) -> None:
+        """The table `parsed`, and `inputs` beside it."""
+        self._list_inputs(con, counts)
+        readable = [one for one in counts if one.prepared.path.stat().st_size]
+        self._parse_files(con, readable, work)
+
+    def _parse_files(self, con: query.Connection, counts: list[Counts], work: Path) -> None:
+        """All at once; where the reader gives up, one by one; and a file that it cannot read, with long lines cut."""
+        csv = [one for one in counts if files.is_csv(one.prepared.found.uri)]
+        plain = [one for one in counts if one not in csv]
+        first = True
+        for group in (plain, csv):
+            if not group:
+                continue
+            try:
+                self._parse_group(con, group, append=not first)
+            except query.Error as error:
+                LOGGER.info("%s: reading one by one (%s)", self.source.name, str(error).split("\n", 1)[0])
+                for one in group:
+                    self._parse_alone(con, one, work, append=not first)
+                    first = False
+            first = False
+        if first:
+            self._parse_group(con, [], append=False)
+
+    def _parse_alone(self, con: query.Connection, one: Counts, work: Path, *, append: bool) -> None:
+        try:
+            self._parse_group(con, [one], append=append)
+        except query.Error:
+            one.prepared = files.short_lines(one.prepared, work)
+            self._list_inputs(con, [one], keep=True)
+            try:
+                self._parse_group(con, [one], append=append)
+            except query.Error as error:
+                lost = files.count_lines(one.prepared.path)
+                one.lines += lost
+                one.findings += lost
+                self.report("unreadable_file", one, actual=str(error).split("\n", 1)[0][:300], records=lost)
+                if not append:
+                    self._parse_group(con, [], append=False)
+
+    def _parse_group(self, con: query.Connection, group: Sequence[Counts], *, append: bool) -> None:
+        names = [str(one.prepared.path) for one in group]
+        if not names:
+            empty = self.lake.scratch / "empty.jsonl"
+            empty.touch()
+            names = [str(empty)]
+        if group and files.is_csv(group[0].prepared.found.uri):
+            records = ingest.read_rows(names, largest=files.LARGEST_LINE, fields=self.form.fields)
+        else:
+            records = ingest.read_records(self.form, names, largest=files.LARGEST_LINE)
+        statement = ingest.parse_statement(self.form, records, self.source.constants())
+        if append:
+            statement = statement.replace("CREATE OR REPLACE TEMP TABLE parsed AS", "INSERT INTO parsed", 1)
+        con.execute(statement)
+
+    def _list_inputs(self, con: query.Connection, counts: Sequence[Counts], *, keep: bool = False) -> None:
+        frame = pl.DataFrame(
+            [{"file_no": number, "filename": str(one.prepared.path), "input_id": one.input_id,
+              "uri": one.prepared.found.uri, "file_at": self._file_at(one.prepared.found)}
+             for number, one in enumerate(counts)],
+            schema={"file_no": pl.Int32(), "filename": pl.String(), "input_id": pl.String(), "uri": pl.String(),
+                    "file_at": pl.Datetime("us")})
+        if keep:
+            for one in counts:
+                con.execute("UPDATE inputs SET filename = $name WHERE input_id = $id",
+                            {"name": str(one.prepared.path), "id": one.input_id})
+            return
+        con.register("inputs_frame", frame.to_arrow())
+        con.execute("CREATE OR REPLACE TEMP TABLE inputs AS SELECT * FROM inputs_frame")
+        con.unregister("inputs_frame")
+
+    def _file_at(self, found: Found) -> datetime | None:
+        """The time of an input: its sidecar's, else noon-free midnight of the day in its name."""
+        if self.form.sidecar and self.form.sidecar_at:
+            for uri in self.form.sidecar(found.listed.key):
+                body = found.store.read(uri)
+                moment = self.form.sidecar_at(body) if body else None
+                if moment is not None:
+                    return moment.replace(tzinfo=None)
+        named = files.file_day(found.uri)
+        return datetime(named.year, named.month, named.day) if named else None  # noqa: DTZ001  UTC by convention
