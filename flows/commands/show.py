@@ -33,14 +33,17 @@ def _table(frame: pl.DataFrame, title: str, places: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for name, dtype in frame.schema.items():
         number = dtype.is_numeric()
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(_human(value, places) for value in row))
     wide = None if sys.stdout.isatty() else 200
-    Console(width=wide, highlight=False, markup=False, emoji=False).print(table)
+    console = Console(width=wide, highlight=False, markup=False, emoji=False)
+    if title:
+        console.print(title, style="italic")
+    console.print(table)
 
 
 def _human(value: Any, places: int) -> str:

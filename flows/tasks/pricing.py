@@ -73,17 +73,15 @@ def _with_feed(settings: Settings, path: Path, now: datetime) -> pl.DataFrame:
     import yaml
 
     from costops.transforms.prices import reviewed
-    from costops.transforms.prices.book import aliases, build, shipped, with_overrides
+    from costops.transforms.prices.book import assemble, build, with_overrides
     from costops.transforms.prices.feeds import litellm
-    from costops.transforms.prices.models import catalogue
 
     recorded = now.replace(tzinfo=None)
     try:
         body = path.read_bytes()
         if path.suffix == ".json":
-            models = catalogue({(price.provider, price.model_id) for price in shipped()}, aliases())
             told = list(litellm.read(body, version=f"file {path.name}"))
-            return build([*shipped(), *litellm.fill(told, models, shipped())], recorded_at=recorded)
+            return build(assemble(told), recorded_at=recorded)
         return with_overrides(_shipped(settings, now), list(reviewed.read(yaml.safe_load(body))), recorded_at=recorded)
     except OSError as error:
         raise Usage(f"{path}: cannot be read ({error.strerror}).") from None
