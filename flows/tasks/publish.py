@@ -97,7 +97,7 @@ def _book_facts(lake: Lake) -> tuple[tuple[str, str], ...]:
         return ()
     newest = book["recorded_at"].max()
     return (("Prices", f"{book.height:,}"), ("Models", f"{book.select('provider', 'model_id').n_unique():,}"),
-            ("Feeds", ", ".join(sorted(book["price_source"].unique())[:6])), ("Recorded", f"{newest:%Y-%m-%d}"))
+            ("Feeds", ", ".join(sorted(book["price_source"].unique())[:6])), ("Recorded", str(newest)[:10]))
 
 
 def _tonight(lake: Lake, table: Table, day: date) -> pl.DataFrame:

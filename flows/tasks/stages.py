@@ -9,6 +9,7 @@ import polars as pl
 
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
+from costops.flows.tasks.cover import recount_buckets
 from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
 from costops.flows.tasks.month import close, closed_snapshots, reconcile
@@ -40,6 +41,7 @@ def ingest(run: Run) -> None:
             continue
         _noted(run, done)
     _take_bills(run, prices)
+    recount_buckets(run)
     _quarantine_gate(run)
 
 

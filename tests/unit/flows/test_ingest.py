@@ -177,7 +177,7 @@ def test_a_bomb_is_refused_and_its_neighbour_read(workspace: Workspace, monkeypa
 
 
 def test_an_overlong_line_is_set_aside_and_the_others_read(workspace: Workspace) -> None:
-    long = json.dumps(body(2, note="x" * (17 << 20)))
+    long = json.dumps(body(2, note="x" * (40 << 20)))
     workspace.log("a.jsonl", [body(1), long, body(3)])
     assert workspace.run() == 0
     assert workspace.read("core_charge")["record_id"].to_list() == ["chatcmpl-1", "chatcmpl-3"]
@@ -253,3 +253,22 @@ def test_spend_sums_to_the_charges(workspace: Workspace) -> None:
     total = workspace.read("core_charge")["list_cost_usd"].cast(pl.Decimal(38, 12)).sum()
     assert workspace.read("out_spend_hourly")["list_cost_usd"].sum() == total
     assert workspace.read("out_spend_daily")["list_cost_usd"].sum() == total
+
+
+def test_a_bucket_counts_until_a_request_log_covers_its_day(workspace: Workspace) -> None:
+    (workspace.home / "usage").mkdir()
+    start = NOON // DAY * DAY
+    page = {"object": "page", "has_more": False, "next_page": None, "data": [{
+        "object": "bucket", "start_time": start, "end_time": start + DAY, "results": [{
+            "object": "organization.usage.completions.result", "input_tokens": 5_000, "output_tokens": 50,
+            "input_cached_tokens": 0, "num_model_requests": 5, "model": "gpt-4o-2024-08-06", "batch": False}]}]}
+    (workspace.home / "usage" / "page1.json").write_text(json.dumps(page))
+    workspace.sources += '[[sources]]\nname = "feed"\nkind = "openai.usage"\nuri = "usage/*.json"\n'
+    workspace.configure()
+    assert workspace.run() == 0
+    assert workspace.read("out_spend_daily")["requests"].sum() == 5
+    workspace.log("a.jsonl", [body(number) for number in range(4)])
+    assert workspace.run() == 0
+    assert workspace.read("out_spend_daily")["requests"].sum() == 4
+    charges = workspace.read("core_charge")
+    assert charges.filter(pl.col("source") == "feed")["counted"].to_list() == [False]
