@@ -130,7 +130,9 @@ def test_headings_tables_and_charts_have_names(browser: Any, files: dict[str, Pa
 def test_it_prints_in_light_colours_on_whole_pages(browser: Any, files: dict[str, Path]) -> None:
     page, heard = opened(browser, files["nightly"], scheme="dark")
     assert page.pdf(format="A4")[:5] == b"%PDF-"
+    page.set_viewport_size({"width": 703, "height": 1000})      # A4 less its margins
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 703
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     assert heard.complaints == []
     page.close()

@@ -151,7 +151,8 @@ def waterfall(steps: Sequence[tuple[str, str, Decimal, Decimal]], texts: Sequenc
     y = {"field": "n", "type": "nominal", "sort": {"field": "i"}, "axis": {
         "title": None, "labelLimit": 130, "labelColor": "var(--ink)"}}
     scale = {"zero": False, "nice": False, "domain": [round(begin, 6), round(high + spread * 0.45, 6)]}
-    axis = {"grid": True, "format": "$,.0f" if spread >= 5 else "$,.2f", "tickCount": 4, "title": None,
+    digits = 0 if spread >= 5 else 2 if spread >= 0.05 else 4
+    axis = {"grid": True, "format": f"$,.{digits}f", "tickCount": 4, "title": None,
             "labelOverlap": "greedy", "labelFlush": True}
     return _frame(27 * len(steps), data={"values": values}, encoding={"y": y}, layer=[
         {"mark": {"type": "bar", "height": {"band": 0.62}, "minBandSize": 1},

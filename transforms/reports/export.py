@@ -165,4 +165,4 @@ def _write(sheet: Any, row: int, place: int, value: Any, kind: str, styles: Mapp
     elif not math.isfinite(value) or (isinstance(value, int) and abs(value) >= 10**_XLSX_DIGITS):
         sheet.write_string(row, place, str(value), styles["text"])
     else:
-        sheet.write_number(row, place, value, styles[kind])
+        sheet.write_number(row, place, value.normalize() if isinstance(value, Decimal) else value, styles[kind])

@@ -14,6 +14,7 @@ from costops.transforms.reports.page import Cell, Column, Table
 _LONG = frozenset({"detail", "reason", "action", "advice", "drivers", "excerpt", "where", "note", "text", "why",
                    "mend"})
 
+_SHORT = frozenset({"unit", "status", "currency", "month"})
 _CODES = frozenset({"kind", "outcome", "cause", "reason", "matched_by"})
 _TITLES = {**{f"{end}{level}{unit}": f"{said}, {level}%{shown}" for end, said in (("low", "Low"), ("high", "High"),
                                                                                  ("lo", "Low"), ("hi", "High"))
@@ -46,6 +47,8 @@ def _kind(frame: pl.DataFrame, name: str) -> str:
         return "number"
     if isinstance(frame.schema[name], pl.Date | pl.Datetime):
         return "day"
+    if name in _SHORT:
+        return "name"
     return "text long" if name in _LONG else "text"
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from costops.transforms.reports.charts import waterfall
 from costops.transforms.reports.export import json_document, xlsx_bytes
 from costops.transforms.reports.figures import (
     DASH,
+    day_text,
     digits_for,
     exact,
     instant_text,
@@ -96,11 +97,19 @@ def reconciliation_report(data: ReconciliationData) -> str:
     facts = (("Month", data.month), ("Made", instant_text(data.generated_at)), ("Status", data.status),
              ("Run", data.run_id), ("Program", f"llm-costops {data.program_version}".strip()))
     return render(Page(
-        f"Reconciliation {data.month}", f"Computed against billed LLM cost, {plain(data.status)}",
+        f"Reconciliation {_titled(data.month)}", f"Computed against billed LLM cost, {plain(data.status)}",
         tuple((name, plain(value)) for name, value in facts if value),
         tuple(section for section in sections if section is not None),
         "Amounts are US dollars. Gap is billed less computed; the causes of every line sum to its gap exactly. Hold "
         "the pointer over a figure to read all its digits. The workbook has every line, cause and piece of evidence."))
+
+
+def _titled(month: str) -> str:
+    """October 2026, where the month is one."""
+    try:
+        return f"{date.fromisoformat(f'{month}-01'):%B %Y}"
+    except ValueError:
+        return plain(month)
 
 
 def reconciliation_workbook(data: ReconciliationData) -> bytes:
@@ -113,7 +122,7 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
     none = pl.DataFrame({"note": pl.Series(["everything was seen on both sides"], dtype=pl.String)})
     unmatched = _learned(data, prices=False)
     return xlsx_bytes({
-        "summary": by_issuer(data.causes, data.lines),
+        "summary": _by_issuer(data),
         "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
         "unmatched": none if unmatched is None or unmatched.is_empty() else unmatched,
         "evidence": evidence,
@@ -130,9 +139,13 @@ def reconciliation_json(data: ReconciliationData) -> bytes:
         "currency": "USD", "run_id": data.run_id, "program_version": data.program_version,
         "lock": {"hash": data.lock_hash or None, "locked_at": data.locked_at, "snapshots": data.snapshots},
         "gates": [{"name": name, "passed": passed, "detail": detail} for name, passed, detail in data.gates],
-        "total": _total(data), "by_issuer": records(by_issuer(data.causes, data.lines)),
+        "total": _total(data), "by_issuer": records(_by_issuer(data)),
         "by_cause": records(by_cause(data.causes)), "causes": records(data.causes), **optional, "notes": data.notes,
     })
+
+
+def _by_issuer(data: ReconciliationData) -> pl.DataFrame:
+    return by_issuer(data.causes, data.lines).with_columns(pl.col("status").fill_null(data.status))
 
 
 def _total(data: ReconciliationData) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def _issuers(data: ReconciliationData) -> Table:
         Column("Issuer"), Column("Computed (USD)", "number"), Column("Billed (USD)", "number"),
         Column("Gap (USD)", "number"), Column("Gap", "number"), Column("Unexplained (USD)", "number"),
         Column("Lines", "number"), Column("Status", "name")),
-        tuple(row(text_cell(values["issuer"]), values, plain(values["status"] or DASH))
+        tuple(row(text_cell(values["issuer"]), values, plain(values["status"] or data.status))
               for values in frame.iter_rows(named=True)),
         foot=row(Cell("Total"), total, ""), headed=True)
 
@@ -262,7 +275,7 @@ def _largest(data: ReconciliationData) -> Section:
         where = " \u00b7 ".join(plain(row[name]) for name in ("account_id", "unit") if row[name] is not None)
         rows.append((text_cell(row["model_id"] or row["unit"], missing="(whole line)", sub=where),
                      text_cell(row["issuer"]), Cell(_said(row["cause"])),
-                     Cell(DASH if row["day"] is None else str(row["day"])),
+                     Cell(day_text(row["day"])),
                      money_cell(row["computed_usd"]), money_cell(row["billed_usd"]),
                      money_cell(row["cause_usd"], digits=digits, sign=True,
                                 tone="bad" if row["cause"] == "unexplained" else "")))
@@ -335,8 +348,14 @@ def _unmatched(data: ReconciliationData) -> Section | None:
 def _invoices(data: ReconciliationData) -> Section | None:
     if data.invoices is None:
         return None
-    return Section("invoices", "Invoices", "Invoices against the bill lines that they stand for.",
-                   (frame_table(data.invoices, "Invoices and their lines"),))
+    order = ("issuer", "invoice_id", "currency", "invoice_amount", "bill_amount", "difference", "outcome", "detail")
+    frame = data.invoices.select(name for name in order if name in data.invoices.columns) if (
+        "invoice_id" in data.invoices.columns) else data.invoices
+    titles = {"invoice_id": "Invoice", "invoice_amount": "Invoice amount", "bill_amount": "Bill lines"}
+    block: Block = frame_table(frame, "Invoices and their lines", titles=titles) if frame.height else Note(
+        "No invoice of this month has been read.")
+    return Section("invoices", "Invoices", "Invoices against the bill lines that they stand for, in the bill's "
+                   "currency.", (block,))
 
 
 def _corrections(data: ReconciliationData) -> Section | None:
