@@ -38,6 +38,7 @@ VERSION = 1
 """Version of the lake's format; a lake written by a newer one is refused."""
 
 _PART = "part-0.parquet"
+_OWED = "_state/owed.json"
 ERASED = "erased"
 KEPT_KEY = "_state/kept_from.json"
 _ERASED_KEY = "_state/erased.json"
@@ -52,6 +53,7 @@ class Lake:
     def __init__(self, store: Store, scratch: Path) -> None:
         self.store = store
         self.scratch = scratch
+        self._owed: set[str] = set()
         self._erased: dict[str, Any] | None = None
         scratch.mkdir(parents=True, exist_ok=True)
 
@@ -159,6 +161,7 @@ class Lake:
 
     def commit(self, table: Table, partition: Partition, path: Path) -> bool:
         """Replace a partition by a finished file. False where it held the same bytes already."""
+        self._changing(table, partition)
         changed = self.store.put(self.key(table, partition), path)
         path.unlink(missing_ok=True)
         return changed
@@ -192,8 +195,37 @@ class Lake:
         """Delete a partition; False where there was none."""
         key = self.key(table, partition)
         there = self.store.read(key) is not None
+        if there:
+            self._changing(table, partition)
         self.store.delete(key)
         return there
+
+    # -- what is owed ------------------------------------------------------------------------------------------
+
+    def owe(self, days: Iterable[date]) -> None:
+        """Note, before charges of these days change, that their sums will have to be made again.
+
+        Without the note a run that dies between the two would leave sums that no later run has a reason to touch.
+        """
+        if new := {str(day) for day in days} - self._owed:
+            self._owed |= new | {str(day) for day in self.owed()}
+            self.store.put(_OWED, json.dumps(sorted(self._owed)).encode())
+
+    def owed(self) -> set[date]:
+        """Days whose charges may have changed since their sums were made."""
+        try:
+            return {date.fromisoformat(day) for day in json.loads(self.store.read(_OWED) or b"[]")}
+        except (ValueError, TypeError):         # damaged: every day
+            return {date.fromisoformat(part["day"]) for part in self.partitions(TABLE["core_charge"])}
+
+    def settled(self) -> None:
+        """The sums of all days stand."""
+        self._owed.clear()
+        self.store.delete(_OWED)
+
+    def _changing(self, table: Table, partition: Partition) -> None:
+        if table.name == "core_charge":
+            self.owe([date.fromisoformat(partition["day"])])
 
     def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
         """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""

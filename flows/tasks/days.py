@@ -62,6 +62,7 @@ class Days:
             WHERE m.wins AND p._verdict = 'ok'""")
         days |= set(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
+        self.lake.owe(days)
         _put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
         primary = self._primary(con, days)
         self._write_new(con, days - kept, primary, done)
@@ -217,7 +218,7 @@ def _whole(rows: pa.Table, priced: pa.Table, shape: merge.Layout, groups: pa.Tab
     target = parquet.schema(CORE_CHARGE)
     for name, text in shape.constant.items():
         found[name] = pa.repeat(pa.scalar(text).cast(target.field(name).type), rows.num_rows)
-    return parquet.conform(pa.table(found), target)
+    return pa.table(found)
 
 
 def _by_day(tables: Iterable[pa.Table]) -> Iterator[tuple[date, Iterator[pa.Table]]]:

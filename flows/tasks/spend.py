@@ -19,20 +19,20 @@ def aggregate(lake: Lake, days: Iterable[date]) -> list[date]:
 
     A day without charges loses its rows.
     """
+    days = set(days)
     con = query.connect(scratch=lake.scratch)
     sources = {part["source"] for part in lake.partitions(CORE_CHARGE)}
     changed = []
-    for day in sorted(set(days)):
+    for day in sorted(days):
         scope = {"day": str(day)}
         rows = lake.relation(CORE_CHARGE, [{"source": name, "day": str(day)} for name in sorted(sources)])
         con.execute(f"CREATE OR REPLACE TEMP VIEW core_charge AS SELECT * FROM {rows}")
         hourly = _summed(con, OUT_SPEND_HOURLY)
         if lake.replace(OUT_SPEND_HOURLY, hourly, [scope]):
             changed.append(day)
-    missing = [day for day in set(days) - set(changed)]
-    stale = set(changed) | {day for day in missing if not _has_daily(lake, day)}
-    for month in sorted({month_of(day) for day in stale}):
-        _daily(lake, con, month, {day for day in stale if month_of(day) == month})
+    # also where no hour changed: a run may have died between the two tables
+    for month in sorted({month_of(day) for day in days}):
+        _daily(lake, con, month, {day for day in days if month_of(day) == month})
     return changed
 
 
@@ -43,14 +43,6 @@ def _daily(lake: Lake, con: query.Connection, month: str, days: set[date]) -> No
     rows = lake.relation(OUT_SPEND_HOURLY, [{"day": str(day)} for day in sorted(days)])
     con.execute(f"CREATE OR REPLACE TEMP VIEW out_spend_hourly AS SELECT * FROM {rows}")
     lake.replace(OUT_SPEND_DAILY, pl.concat([kept, _summed(con, OUT_SPEND_DAILY)]), [scope])
-
-
-def _has_daily(lake: Lake, day: date) -> bool:
-    """True where the day's rows stand in the month already (a crash may lie between the two tables)."""
-    path = lake.file(OUT_SPEND_DAILY, {"month": month_of(day)})
-    if path is None:
-        return False
-    return bool(pl.scan_parquet(path, hive_partitioning=False).filter(pl.col("day") == day).head(1).collect().height)
 
 
 def _summed(con: query.Connection, table: Table) -> pl.DataFrame:

@@ -31,11 +31,12 @@ def ingest(run: Run) -> None:
         if not source.feeds_requests or not run.selected(source.name) or source.uri is None:
             continue
         above = [one.name for one in run.settings.sources if source.name in one.primary_over]
-        days = frozenset(day for name in above for day in run.touched_by.get(name, set()))
+        days = {day for name in above for day in run.touched_by.get(name, set())}
+        days |= run.lake.owed() if above else set()         # a run may have died between a primary and this one
         progress = partial(run.progress, source.name) if run.progress else None
         try:
             done = ingest_source(run.lake, run.settings, source, prices, now=run.now, window=run.window,
-                                 again=run.again, primary_days=days, progress=progress)
+                                 again=run.again, primary_days=frozenset(days), progress=progress)
         except Unreachable as error:
             run.missed(source.name, error)
             continue
@@ -78,12 +79,13 @@ def price(run: Run) -> None:
 @step()
 def spend(run: Run) -> None:
     """Hourly and daily spend of what changed."""
-    for day in aggregate(run.lake, run.touched):
+    for day in aggregate(run.lake, run.touched | run.lake.owed()):
         run.partition("spend", OUT_SPEND_HOURLY, {"day": str(day)})
         run.touched_months.add(f"{day:%Y-%m}")
         run.spend_changed = True
     for month in sorted(run.touched_months):
         run.partition("spend", OUT_SPEND_DAILY, {"month": month})
+    run.lake.settled()
     _unpriced_gate(run)
     run.lake.catalog()
 

@@ -243,3 +243,50 @@ def test_init_writes_a_workspace_that_validates(tmp_path: Path, capsys: pytest.C
     assert "is there already" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main(["init", str(tmp_path / "file")]) == 2
+
+
+# -- one bad record, one bad moment -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("at", [1_793_275_200_000_000, 1_793_275_200_000, -99_999_999_999, -62_135_596_800, 10**30])
+def test_an_impossible_time_stops_no_other_record(workspace: Workspace, at: int) -> None:
+    workspace.log("a.jsonl", [body(1), body(2, at=at), body(3)])
+    assert workspace.run() == 0
+    assert workspace.read("core_charge")["record_id"].to_list() == ["chatcmpl-1", "chatcmpl-3"]
+    assert workspace.read("core_finding").select("reason", "field").rows()[0] in {
+        ("missing_field", "used_at"), ("impossible_time", "used_at"), ("impossible_count", "created")}
+
+
+@pytest.mark.parametrize("text", ["0044-03-15 (BC) 00:00:00", "0001-01-01T00:00:00Z", "-infinity", "infinity"])
+def test_a_time_before_all_requests_is_a_finding(workspace: Workspace, text: str) -> None:
+    workspace.sources = workspace.sources.replace("openai.requests", "anthropic.messages")
+    workspace.configure()
+    usage = {"input_tokens": 5, "output_tokens": 6}
+    workspace.log("a.jsonl", [
+        {"timestamp": when, "response": {"id": f"m{number}", "type": "message", "model": "claude-sonnet-4-5",
+                                         "usage": usage}}
+        for number, when in enumerate(["2026-10-01T00:00:00Z", text])])
+    assert workspace.run() == 0
+    assert workspace.read("core_charge")["record_id"].to_list() == ["m0"]
+    assert workspace.read("core_finding")["reason"].to_list() in (["impossible_time"], ["future_record"])
+
+
+def test_a_run_that_dies_between_two_stages_leaves_nothing_undone(workspace: Workspace) -> None:
+    workspace.log("a.jsonl", [body(number) for number in range(5)])
+    assert workspace.run(stages=("ingest",)) == 0
+    assert workspace.run() == 0
+    assert workspace.read("out_spend_daily")["requests"].sum() == 5
+
+
+def test_a_run_that_dies_before_the_second_source_leaves_no_request_counted_twice(workspace: Workspace) -> None:
+    workspace.sources += ('primary_over = ["second"]\n[[sources]]\nname = "second"\nkind = "openai.requests"\n'
+                          'uri = "other/*.jsonl"\n')
+    workspace.configure()
+    (workspace.home / "other").mkdir()
+    (workspace.home / "other" / "b.jsonl").write_text(json.dumps(body(1)) + "\n" + json.dumps(body(2)) + "\n")
+    assert workspace.run() == 0
+    workspace.log("late.jsonl", [body(1)])
+    assert workspace.run("--source", "openai", stages=("ingest",)) == 0        # it tells one, and the run ends there
+    assert workspace.run() == 0
+    charges = workspace.read("core_charge").filter(pl.col("source") == "second").sort("record_id")
+    assert charges["counted"].to_list() == [False, True]
+    assert workspace.read("out_spend_daily")["requests"].sum() == 2
