@@ -5,11 +5,6 @@ A dataset's name is the folder, the view, the SQL file, the constant and the row
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-
-import polars as pl
-
 from costops.transforms.billing.columns import (
     BILLING_OWN,
     BILLING_PERIOD,
@@ -20,51 +15,10 @@ from costops.transforms.billing.columns import (
     SNAPSHOT_OWN,
 )
 from costops.transforms.fields import FIELDS, Field, Type
+from costops.transforms.table import Table, columns, summed
 from costops.transforms.units import UNITS
 
-
-@dataclass(frozen=True)
-class Table:
-    """One dataset: columns in file order, key, partition columns (in the folder names, not in the file)."""
-
-    name: str
-    grain: str
-    fields: tuple[Field, ...]
-    key: tuple[str, ...]
-    partition: tuple[str, ...] = ()
-    sort: tuple[str, ...] = ()
-    required: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All column names, partition columns included."""
-        return tuple(f.name for f in self.fields)
-
-    @property
-    def file_fields(self) -> tuple[Field, ...]:
-        """The columns that stand in the file."""
-        return tuple(f for f in self.fields if f.name not in self.partition)
-
-    @property
-    def schema(self) -> dict[str, pl.DataType]:
-        """Polars types of all columns."""
-        return {f.name: f.type.polars for f in self.fields}
-
-    def type_of(self, name: str) -> Type:
-        """The type of one column."""
-        return next(f.type for f in self.fields if f.name == name)
-
-
-def columns(*names: str | Field, types: dict[str, Type] | None = None) -> tuple[Field, ...]:
-    """Fields by name, with a wider type where a table sums them."""
-    found = (FIELDS[name] if isinstance(name, str) else name for name in names)
-    return tuple(replace(f, type=(types or {}).get(f.name, f.type)) for f in found)
-
-
-def summed(names: Iterable[str]) -> dict[str, Type]:
-    """The type override of money columns that are sums."""
-    return dict.fromkeys(names, Type.USD_SUM)
-
+__all__ = ["Table", "columns", "summed"]
 
 USAGE_COLUMNS: tuple[str, ...] = (
     "source", "record_id", "response_id", "input_id", "granularity", "used_at", "day",
@@ -340,12 +294,77 @@ OUT_RECONCILIATION_LINE = Table(
     required=frozenset({"month", "line_id", "issuer", "computed_usd", "billed_usd", "gap_usd", "kind", "matched"}),
 )
 
+_FOCUS_OWN: tuple[Field, ...] = (
+    *(one for one in BILLING_OWN if one.name in {
+        "x_ModelId", "x_UnitName", "x_ServiceTier", "x_Region", "x_Day", "x_MappingStatus", "x_ChargeKind",
+        "x_BilledCostUsd", "x_Team"}),
+    Field("x_CostBasis", Type.TEXT, "`computed` from usage and price book; `provider_estimated` where the source told "
+          "the cost of the request"),
+    Field("x_ListCostBasis", Type.TEXT, "`price_book`, or `provider` where the source told the cost"),
+    Field("x_Application", Type.TEXT, "application"),
+    Field("x_PriceId", Type.TEXT, "joins `core_price.price_id`"),
+    Field("x_PriceSource", Type.TEXT, "the feed that the price came from"),
+    Field("x_PriceStatus", Type.TEXT, "`priced`, `provider_reported`, `covered`, `free`; usage without a price has no "
+          "row here, see `out_spend_daily.unpriced_requests`"),
+    Field("x_SourceRowId", Type.TEXT, "hash of what tells the row from others, not of amounts"),
+)
+OUT_FOCUS_DAILY = Table(
+    "out_focus_daily", "computed cost as one FOCUS 1.4 CostAndUsage row per SKU and day",
+    columns(BILLING_PERIOD, "source", "provider", *COST_AND_USAGE, *_FOCUS_OWN),
+    key=("billing_period", "x_SourceRowId"), partition=("billing_period",),
+    sort=("x_Day", "source", "SubAccountId", "x_ModelId", "x_UnitName", "x_SourceRowId"),
+    required=frozenset({
+        "source", "billing_period", "provider", "BilledCost", "EffectiveCost", "ListCost", "ContractedCost",
+        "BillingAccountId", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd", "ChargeCategory",
+        "ChargePeriodStart", "ChargePeriodEnd", "InvoiceIssuerName", "ServiceCategory", "ServiceName",
+        "ServiceProviderName", "SkuId", "SkuMeter", "PricingQuantity", "PricingUnit", "x_Day", "x_PriceStatus",
+        "x_SourceRowId"}),
+)
+OUT_ALLOCATION = Table(
+    "out_allocation", "what one team was given of a shared cost of one month",
+    columns("month", Field("allocation", Type.TEXT, "name of the `[[allocations]]` block"),
+            Field("method", Type.TEXT, "`even`, `proportional`, `fixed`"),
+            Field("from_team", Type.TEXT, "whose effective cost is split; NULL: what belongs to no team"),
+            Field("to_team", Type.TEXT, "who is given it; `from_team` itself for what nobody else is given"),
+            Field("share", Type.NUMBER, "share of the amount"),
+            Field("amount_usd", Type.USD_SUM, "effective cost given; the rows of an allocation and month add up to "
+                  "what `from_team` spent, to the last digit")),
+    key=("month", "allocation", "to_team"), partition=("month",), sort=("allocation", "to_team"),
+    required=frozenset({"month", "allocation", "method", "share", "amount_usd"}),
+)
+OUT_UNIT_ECONOMICS = Table(
+    "out_unit_economics", "cost per unit of one business metric on one day",
+    columns("month", "day", "source", Field("metric", Type.TEXT, "what is counted"),
+            Field("keys", Type.TEXT, "JSON object of the key columns: which spend the metric belongs to"),
+            Field("value", Type.USD_BILL, "how much of the metric"),
+            Field("spend_usd", Type.USD_SUM, "effective cost of the day and keys; NULL where none is known"),
+            Field("cost_usd", Type.USD_BILL, "effective cost per unit of the metric, 18 digits"),
+            "requests", Field("unpriced_requests", Type.COUNT, "requests of them without a price: not in the cost"),
+            Field("status", Type.TEXT, "`joined`; `no_spend`: no usage of that day and keys; `unpriced`: none of it "
+                  "has a price; `no_value`: the metric is 0; `unknown_key`: a key is no column of spend")),
+    key=("day", "source", "metric", "keys"), partition=("month",), sort=("metric", "keys", "day", "source"),
+    required=frozenset({"month", "day", "source", "metric", "keys", "status"}),
+)
+OUT_RECOMMENDATION = Table(
+    "out_recommendation", "one thing to look at, with the money that it may save",
+    columns("day", Field("kind", Type.TEXT, "`cache`, `batch`, `unread_cache`, `unpriced_model`"),
+            Field("subject", Type.TEXT, "what it is about, in words"), "provider", "model_id", "team", "application",
+            Field("saving_usd_month", Type.USD_SUM, "estimate for 30 days at the prices of the last day; NULL where it "
+                  "cannot be told. Estimates of different kinds overlap: do not add them"),
+            Field("spend_usd", Type.USD_SUM, "effective cost of the subject in the days looked at"),
+            Field("first_day", Type.DAY, "first day looked at"), Field("last_day", Type.DAY, "last day looked at"),
+            Field("evidence", Type.TEXT, "the figures that it rests on"),
+            Field("how_to_check", Type.TEXT, "how to see whether it holds")),
+    key=("day", "kind", "subject"), partition=("day",), sort=("kind", "subject"),
+    required=frozenset({"day", "kind", "subject", "evidence", "how_to_check"}),
+)
+
 TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
     CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, CORE_FX_RATE,
     CORE_BUSINESS_METRIC, RUN_LEDGER,
     OUT_FORECAST, OUT_FORECAST_SCORE, OUT_ANOMALY, OUT_BUDGET, OUT_RECONCILIATION, OUT_RECONCILIATION_LINE,
-    OUT_RECONCILIATION_CORRECTION,
+    OUT_RECONCILIATION_CORRECTION, OUT_FOCUS_DAILY, OUT_ALLOCATION, OUT_UNIT_ECONOMICS, OUT_RECOMMENDATION,
 )
 
 TABLE: dict[str, Table] = {table.name: table for table in TABLES}
