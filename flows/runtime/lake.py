@@ -221,7 +221,8 @@ class Lake:
     def settled(self) -> None:
         """The sums of all days stand."""
         self._owed.clear()
-        self.store.delete(_OWED)
+        if self.store.read(_OWED) is not None:
+            self.store.delete(_OWED)
 
     def _changing(self, table: Table, partition: Partition) -> None:
         if table.name == "core_charge":
