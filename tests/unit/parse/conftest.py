@@ -84,7 +84,7 @@ def _file_at(form: Format, path: Path, root: Path) -> datetime | None:
             if moment is not None:
                 return moment.replace(tzinfo=None)
     day = file_day(uri)
-    return datetime(day.year, day.month, day.day) if day else None  # noqa: DTZ001  UTC by convention
+    return datetime(day.year, day.month, day.day) if day else None
 
 
 def unpacked(path: Path, target: Path) -> Path:

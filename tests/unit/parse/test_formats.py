@@ -34,7 +34,7 @@ def test_a_bare_message_takes_its_day_from_the_file(parsed: Parse, shared: Path)
     row = parsed("anthropic.messages", sample(shared, "anthropic_message.json"), name="log-2026-09-14.jsonl").only()
     assert counts(row) == (412, 18000, 2600, 0, 734, 300)
     assert (row["input_tokens"], row["web_searches"], row["region"]) == (21012, 2, "global")
-    assert row["used_at"] == datetime(2026, 9, 14)  # noqa: DTZ001
+    assert row["used_at"] == datetime(2026, 9, 14)
 
 
 def message(usage: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def test_a_batch_is_dated_by_its_object_and_named_by_its_prefix(parsed: Parse, s
     row = told.only()
     assert told.verdicts == {"ok": 1, "skip:failed": 2}
     assert (row["team"], row["service_tier"], row["used_at"]) == (
-        "search", "batch", datetime(2026, 10, 1, 23))  # noqa: DTZ001
+        "search", "batch", datetime(2026, 10, 1, 23))
     unnamed = parsed("anthropic.batch_results", lines, name="results.jsonl")
     assert unnamed.verdicts == {"missing_field:used_at": 1, "skip:failed": 2}
 
@@ -214,7 +214,7 @@ def test_the_deployment_names_the_team(parsed: Parse, deployment: str, model: st
     row = parsed("azure.apim_llm_logs", [{
         "TimeGenerated": "2026-10-28T11:48:27+05:30", "CorrelationId": "1", "DeploymentName": deployment,
         "ModelName": model, "PromptTokens": 1, "CompletionTokens": 1}]).only()
-    assert (row["team"], row["used_at"]) == (team, datetime(2026, 10, 28, 6, 18, 27))  # noqa: DTZ001
+    assert (row["team"], row["used_at"]) == (team, datetime(2026, 10, 28, 6, 18, 27))
 
 
 # -- LiteLLM -----------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_named_columns_read_a_list_of_events(parsed: Parse) -> None:
     row = told.rows.row(0, named=True)
     assert counts(row) == (6, 4, 0, 0, 2, 0)
     assert (row["provider"], row["application"], row["used_at"]) == (
-        "anthropic", "it's ours", datetime(2026, 10, 29, 11, 1, 59, 52000))  # noqa: DTZ001
+        "anthropic", "it's ours", datetime(2026, 10, 29, 11, 1, 59, 52000))
 
 
 def test_the_same_input_told_twice_has_the_same_ids(parsed: Parse, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def _at(record: Record) -> str:
     return parsedate_to_datetime(record["date"]).isoformat() if record.get("date") else NOON
 
 
-def _feed(record: Record, place: str) -> tuple[Format, str | None, Record]:  # noqa: PLR0911  one line per host
+def _feed(record: Record, place: str) -> tuple[Format, str | None, Record]:
     """Format, provider and record of one recorded answer."""
     host, path = record["host"] or record["path"], record["path"]
     events: list[Record] = record.get("sse_events_with_usage") or []
@@ -153,9 +153,9 @@ def recorded(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded
 
 
 def test_every_recorded_answer_is_parsed_or_refused_with_a_reason(recorded: Recorded) -> None:
-    print()  # noqa: T201  the counts are read with -s
+    print()
     for host, outcome in sorted(recorded.outcomes.items()):
-        print(f"{host:60} {recorded.answers[host]:5} {dict(outcome)}")  # noqa: T201
+        print(f"{host:60} {recorded.answers[host]:5} {dict(outcome)}")
     assert sum(recorded.answers.values()) == 2034
     refused = sum((outcome for outcome in recorded.outcomes.values()), Counter[str]())
     assert refused == {
