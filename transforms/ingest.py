@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from costops.transforms.parse.format import (
     COUNT,
     JSON,
+    NUMBER,
+    TEXT,
     Fields,
     Format,
     Raw,
@@ -164,6 +166,19 @@ def with_constants(form: Format, values: Mapping[str, str]) -> Format:
     return replace(form, columns={**form.columns, **{name: _quoted(value) for name, value in values.items()}})
 
 
+def with_teams(form: Format, rules: Sequence[tuple[str, str, str]], *, source: str) -> Format:
+    """A format whose team is decided by the first rule that fits: (column, pattern with `*` and `?`, team).
+
+    A column that the format does not tell fits no rule; where none fits, the record's own team stays.
+    """
+    told = {**form.columns, "source": _quoted(source)}
+    whens = " ".join(f"WHEN cast({told[name]} AS VARCHAR) GLOB {_quoted(pattern)} THEN {_quoted(team)}"
+                     for name, pattern, team in rules if name in told)
+    if not whens:
+        return form
+    return replace(form, columns={**form.columns, "team": f"CASE {whens} ELSE {form.columns.get('team', 'NULL')} END"})
+
+
 def told_columns(form: Format) -> set[str]:
     """The `core_usage` columns that a format can fill."""
     return {*form.columns, *_ABSENT, "input_id", "input_tokens"}
@@ -217,19 +232,38 @@ def _bad_text_counts(form: Format) -> str:
 def _odd(form: Format) -> str:
     """True where a raw usage object has more keys than its view explains, a fraction or a truth value.
 
-    A sign needs no look here: a negative count shows in the columns."""
+    A sign needs no look here: a negative count shows in the columns. Nearly always the object is as long as what the
+    view explains of it: then it holds nothing else, and its keys need not be counted."""
     tests = []
     for name, raw in form.raw.items():
         text = f"{name}_raw"
         seen = [*leaves(raw.spec, name), *branches(raw.spec, name)]
-        inner = [f"coalesce((strlen({path}) - strlen(replace({path}, '{_KEY_END}', ''))) // 2, 0)"
-                 for path in (f"cast({leaf} AS VARCHAR)" for leaf in leaves(raw.spec, name, JSON))]
+        nested = [f"cast({leaf} AS VARCHAR)" for leaf in leaves(raw.spec, name, JSON)]
+        inner = [f"coalesce((strlen({path}) - strlen(replace({path}, '{_KEY_END}', ''))) // 2, 0)" for path in nested]
         explained = " + ".join([*(f"({path} IS NOT NULL)::INTEGER" for path in seen), *inner])
         keys = f"(strlen({text}) - strlen(replace({text}, '{_KEY_END}', ''))) // 2"
         nulls = f"(strlen({text}) - strlen(replace({text}, ':null', ''))) // 5"
-        tests.append(f"CASE WHEN {explained} = {keys} THEN contains({text}, '.') OR contains({text}, 'true') "
+        whole = "".join(f" AND NOT coalesce(contains({path}, '.') OR contains({path}, 'true'), false)" for path in nested)
+        tests.append(f"CASE WHEN strlen({text}) = 1 + {_length(raw.spec, name)}{whole} THEN false "
+                     f"WHEN {explained} = {keys} THEN contains({text}, '.') OR contains({text}, 'true') "
                      f"ELSE {explained} <> {keys} - {nulls} OR contains({text}, '.') OR contains({text}, 'true') END")
     return "coalesce(" + " OR ".join(tests) + ", false)" if tests else "false"
+
+
+def _length(fields: Fields, path: str) -> str:
+    """Bytes that the members of an object take in JSON without blanks, each with a comma behind it."""
+    parts = []
+    for key, kind in fields.items():
+        value = f'{path}."{key}"'
+        frame = len(key.encode()) + 4
+        if isinstance(kind, str):
+            length = {COUNT: f"CASE WHEN {value} < 10 THEN 1 ELSE 1 + floor(log10({value}))::BIGINT END",
+                      NUMBER: f"strlen({value})", TEXT: f"2 + strlen({value})",
+                      JSON: f"strlen(cast({value} AS VARCHAR))"}.get(kind, "1000000")
+            parts.append(f"coalesce({frame} + {length}, 0)")
+        else:
+            parts.append(f"CASE WHEN {value} IS NULL THEN 0 ELSE {frame + 1} + {_length(kind, value)} END")
+    return " + ".join(parts) or "0"
 
 
 def _first_raw(form: Format) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from costops.flows.runtime.lake import Lake
-from costops.flows.runtime.settings import Attribution, Settings, Source
+from costops.flows.runtime.settings import Attribution, Settings, Source, TeamRule
 from costops.flows.sources import files
 from costops.flows.sources.files import Prepared
 from costops.flows.tasks.days import Days
@@ -36,15 +36,16 @@ MEMORY = "256MB"
 """What a batch may hold in memory; beyond, it spills to scratch."""
 
 
-def format_of(source: Source) -> Format:
-    """The format of a source: its kind's, with the configured columns and attribution put in."""
+def format_of(source: Source, teams: Sequence[TeamRule] = ()) -> Format:
+    """The format of a source: its kind's, with the configured columns, attribution and table of teams put in."""
     if source.kind == "generic.usage":
         form = generic.build({"columns": source.columns, "only": source.only, **source.options})
     else:
         form = FORMAT[source.kind]
     own = {name: value for name in ("team", "application", "project_id")
            if (value := getattr(source, name)) is not None}
-    return _attributed(ingest.with_constants(form, own), source.attribution)
+    form = _attributed(ingest.with_constants(form, own), source.attribution)
+    return ingest.with_teams(form, [(rule.field, rule.pattern, rule.team) for rule in teams], source=source.name)
 
 
 def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, *, now: datetime,
@@ -90,7 +91,7 @@ class _Reader:
 
     def __init__(self, lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, state: Inputs, *,
                  now: datetime, window: Window | None) -> None:
-        self.source, self.state, self.form = source, state, format_of(source)
+        self.source, self.state, self.form = source, state, format_of(source, settings.teams)
         self.aside = SetAside(lake, source, self.form, now=now)
         self.records = Records(lake, source, self.form, self.aside.report)
         self.days = Days(lake, settings, source, book, state, self.aside.note, window=window)

@@ -20,6 +20,7 @@ from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.step import step
 from costops.reconcile.close import (
     LOCKED,
+    Basis,
     closed_periods,
     corrections,
     lock_document,
@@ -77,13 +78,12 @@ def close(run: Run) -> None:
     if result.summary.filter("on_bill").is_empty():
         raise Refused(f"{month} has no bill yet: add its bills as sources, then close it.")
     made = lock_document(
-        month, result.causes, snapshots=_snapshots(run.lake, month), price_book=_book_hash(run),
-        totals=_totals(result), signed_by=by, at=run.now, history=lock["history"] if lock else ())
+        month, result.causes, Basis(_snapshots(run.lake, month), _book_hash(run), _totals(result)), signed_by=by,
+        at=run.now, history=lock["history"] if lock else ())
     run.lake.store.put(_lock_key(month), _json(made))
-    for table, rows in ((OUT_RECONCILIATION, result.causes),):
-        sealed = rows.with_columns(status=pl.lit(LOCKED))
-        for part in run.lake.replace(table, conform(sealed, table), [{"month": month}]):
-            run.partition("close", table, part)
+    sealed = conform(result.causes.with_columns(status=pl.lit(LOCKED)), OUT_RECONCILIATION)
+    for part in run.lake.replace(OUT_RECONCILIATION, sealed, [{"month": month}]):
+        run.partition("close", OUT_RECONCILIATION, part)
     run.wrote = True
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
+from costops.flows.tasks.derive import derive
 from costops.flows.tasks.cover import recount_buckets
 from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
@@ -19,6 +20,7 @@ from costops.flows.tasks.publish import publish
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.spend import aggregate
 from costops.flows.tasks.step import step
+from costops.flows.tasks.unpriced import note_unpriced
 from costops.transforms.errors import Unreachable
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY
 
@@ -78,13 +80,15 @@ def price(run: Run) -> None:
 
 @step()
 def spend(run: Run) -> None:
-    """Hourly and daily spend of what changed."""
+    """Hourly and daily spend of what changed, and what follows from it."""
     for day in aggregate(run.lake, run.touched | run.lake.owed()):
         run.partition("spend", OUT_SPEND_HOURLY, {"day": str(day)})
         run.touched_months.add(f"{day:%Y-%m}")
         run.spend_changed = True
     for month in sorted(run.touched_months):
         run.partition("spend", OUT_SPEND_DAILY, {"month": month})
+    derive(run)
+    note_unpriced(run)
     run.lake.settled()
     _unpriced_gate(run)
     run.lake.catalog()

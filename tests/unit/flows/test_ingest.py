@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import zstandard
 
+from costops.flows.command import main
 from tests.unit.flows.conftest import NOON, Workspace, body
 
 DAY = 86_400
@@ -272,3 +273,26 @@ def test_a_bucket_counts_until_a_request_log_covers_its_day(workspace: Workspace
     assert workspace.read("out_spend_daily")["requests"].sum() == 4
     charges = workspace.read("core_charge")
     assert charges.filter(pl.col("source") == "feed")["counted"].to_list() == [False]
+
+
+def test_the_table_of_teams_decides_whose_a_request_is(workspace: Workspace) -> None:
+    workspace.configure('[[teams]]\nfield = "model_id"\npattern = "gpt-4o-mini*"\nteam = "it\'s"\n'
+                        '[[teams]]\nfield = "team"\npattern = "sea?ch"\nteam = "find"\n')
+    workspace.log("a.jsonl", [body(1), body(2, team="other"), body(3, model="gpt-4o-mini-2024-07-18")])
+    assert workspace.run() == 0
+    assert workspace.read("core_charge").sort("record_id")["team"].to_list() == ["find", "other", "it's"]
+
+
+def test_a_model_without_a_price_is_a_finding_that_goes_when_it_is_priced(workspace: Workspace) -> None:
+    workspace.log("a.jsonl", [body(1, model="who-knows"), body(2, model="who-knows")])
+    workspace.run()
+    found = workspace.read("core_finding")
+    assert found.select("reason", "field", "records").rows() == [("unpriced", "openai/who-knows", 2)]
+    workspace.configure('[[prices]]\nprovider = "openai"\nmodel_id = "who-knows"\n'
+                        'usd = { uncached_input = "1", output = "2", cache_read = "0.5" }\n')
+    assert main(["reprice", "--config", str(workspace.home / "costops.toml"), "--from", "2026-10-29", "--to",
+                 "2026-10-29"]) == 0
+    workspace.run()
+    charges = workspace.read("core_charge")
+    assert charges["list_cost_usd"].to_list() == [Decimal("0.0012"), Decimal("0.0012")]
+    assert workspace.read("core_finding").is_empty()
