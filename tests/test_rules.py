@@ -299,7 +299,7 @@ def test_the_commented_configuration_is_valid_with_every_comment_taken_away(tmp_
 
 
 NOT_APPLIED = frozenset({
-    "workspace.reporting_timezone", "workspace.reporting_currency", "teams.field", "teams.pattern", "teams.team",
+    "workspace.reporting_timezone", "workspace.reporting_currency",
     "allocations.name", "allocations.source_team", "allocations.method", "allocations.shares", "gates.completeness",
     "forecast.country",
 })
