@@ -55,14 +55,14 @@ class Writer:
         while rows.num_rows:
             piece = rows.slice(0, ROW_GROUP - self._rows)
             rows = rows.slice(piece.num_rows)
-            self._held.append(conform(piece, self.schema))
+            self._held.append(piece)
             self._rows += piece.num_rows
             if self._rows == ROW_GROUP:
                 self._flush()
 
     def _flush(self) -> None:
-        made = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held)
-        self._out.write_table(made.combine_chunks(), row_group_size=ROW_GROUP)
+        made = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held, promote_options="default")
+        self._out.write_table(conform(made.combine_chunks(), self.schema), row_group_size=ROW_GROUP)
         self._held, self._rows = [], 0
 
     def close(self) -> Path:
@@ -90,5 +90,15 @@ def conform(rows: pa.Table, target: pa.Schema) -> pa.Table:
         return rows
     there = set(rows.column_names)
     return pa.Table.from_arrays(
-        [rows.column(one.name).cast(one.type) if one.name in there else pa.nulls(rows.num_rows, one.type)
+        [rows.column(one.name).cast(one.type) if one.name in there else _nulls(one.type, rows.num_rows)
          for one in target], schema=target)
+
+
+_ZEROS = pa.py_buffer(bytes(16 * (ROW_GROUP + 1)))
+
+
+def _nulls(kind: pa.DataType, count: int) -> pa.Array:
+    """NULLs that share one buffer: half of a charge's columns hold nothing else."""
+    if count > ROW_GROUP or pa.types.is_nested(kind):
+        return pa.nulls(count, kind)
+    return pa.Array.from_buffers(kind, count, [_ZEROS] * (3 if pa.types.is_string(kind) else 2), null_count=count)
