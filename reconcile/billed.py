@@ -134,8 +134,8 @@ def _summed(rows: pl.DataFrame, keys: tuple[str, ...], schema: Mapping[str, pl.D
     made = rows.group_by(keys).agg(
         **sums, bill_rows=pl.len(), input_id=pl.col("input_id").min(), line=pl.col("line").min(),
         invoice_id=pl.col("invoice_id").min())
-    return made.select(pl.col(name).cast(kind) for name, kind in schema.items()).sort(
-        *(k for k in keys), nulls_last=True)
+    made = made.select(pl.col(name).cast(kind) for name, kind in schema.items())
+    return made.sort(keys, nulls_last=True) if "kind" in schema else made
 
 
 def _decimals() -> pl.Expr:

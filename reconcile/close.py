@@ -58,19 +58,27 @@ def status_of(month: str, bills: pl.DataFrame, today: date, *, lock: Mapping[str
     return SETTLED if rests and len(written) == bills.height else PROVISIONAL
 
 
-def lock_document(month: str, causes: pl.DataFrame, *, snapshots: Mapping[str, str], price_book: str,
-                  totals: Mapping[str, Any], signed_by: str, at: datetime,
+@dataclass(frozen=True)
+class Basis:
+    """What a lock rests on: bill source -> snapshot id, the hash of the price book, and sums worth printing."""
+
+    snapshots: Mapping[str, str]
+    price_book: str
+    totals: Mapping[str, Any]
+
+
+def lock_document(month: str, causes: pl.DataFrame, basis: Basis, *, signed_by: str, at: datetime,
                   history: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The lock of a month: what it rests on, its sums, who signed, and a hash over all of it.
 
-    `snapshots`: bill source -> snapshot id; `price_book`: the hash of the book. Without a name nothing is locked.
+    `history` is that of the lock before, where the month was opened again. Without a name nothing is locked.
     """
     if not signed_by.strip():
         raise Usage("A month is locked by a person: give the name that signs.")
     body: dict[str, Any] = {
-        "version": VERSION, "month": month, "status": LOCKED, "snapshots": dict(sorted(snapshots.items())),
-        "price_book": price_book, "causes_sha256": causes_hash(causes), "rows": causes.height,
-        "totals": {key: str(totals[key]) for key in sorted(totals)}, "signed_by": signed_by.strip(),
+        "version": VERSION, "month": month, "status": LOCKED, "snapshots": dict(sorted(basis.snapshots.items())),
+        "price_book": basis.price_book, "causes_sha256": causes_hash(causes), "rows": causes.height,
+        "totals": {key: str(basis.totals[key]) for key in sorted(basis.totals)}, "signed_by": signed_by.strip(),
         "signed_at": at.isoformat(timespec="seconds"), "history": [dict(one) for one in history],
     }
     return {**body, "sha256": _hash(body)}

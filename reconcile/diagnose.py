@@ -82,12 +82,12 @@ def factors(lines: pl.DataFrame) -> pl.DataFrame:
     verdicts = told.select("scope", "_day").unique().join(best.select("scope", "_day", factor="_k"),
                                                           on=["scope", "_day"], how="left")
     # a day on which nothing could be compared is billed as the days around it
-    others = lines.select("scope", _day=pl.col("day").fill_null(_NO_DAY)).unique().join(
+    blank = lines.select("scope", _day=pl.col("day").fill_null(_NO_DAY)).unique().join(
         verdicts, on=["scope", "_day"], how="anti").sort("_day")
     known = verdicts.sort("_day").rename({"_day": "_at"})
-    near = others.join_asof(known, left_on="_day", right_on="_at", by="scope", strategy="nearest",
+    around = blank.join_asof(known, left_on="_day", right_on="_at", by="scope", strategy="nearest",
                             check_sortedness=False).select("scope", "_day", "factor")
-    return pl.concat([verdicts, near]).drop_nulls("factor").select(
+    return pl.concat([verdicts, around]).drop_nulls("factor").select(
         "scope", "factor", day=pl.when(pl.col("_day") == _NO_DAY).then(None).otherwise(pl.col("_day")))
 
 
@@ -129,7 +129,8 @@ def _patterns(told: pl.DataFrame, sku: Sequence[str]) -> pl.DataFrame:
         n=pl.len(), hits=pl.col("_fits").sum(), first=pl.col("_day").filter("_fits").min(),
         last=pl.col("_day").filter("_fits").max(), start=pl.col("_day").min(), end=pl.col("_day").max(),
         good=(~pl.col("_off")).sum(),
-        good_first=pl.col("_day").filter(~pl.col("_off")).min(), good_last=pl.col("_day").filter(~pl.col("_off")).max())
+        good_first=pl.col("_day").filter(~pl.col("_off")).min(),
+        good_last=pl.col("_day").filter(~pl.col("_off")).max())
     after = (pl.col("good_last") < pl.col("first")) & (pl.col("last") == pl.col("end"))
     before = (pl.col("good_first") > pl.col("last")) & (pl.col("first") == pl.col("start"))
     edge = (pl.col("good") > 0) & (after | before)
@@ -151,7 +152,8 @@ def other_price(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     context, another date, another region.
     """
     met = lines.filter(pl.col("bought_n") > 0).select(
-        "line_id", "provider", "model_id", "unit", "tier", "served", "region", "day", "asked_n", "bought_n", "slack_n").join(
+        "line_id", "provider", "model_id", "unit", "tier", "served", "region", "day", "asked_n", "bought_n",
+        "slack_n").join(
         others, on=["provider", "model_id", "unit"])
     met = met.filter((pl.col("asked_n") - pl.col("bought_n") * pl.col("alt_usd")).abs()
                      <= pl.col("slack_n") + pl.col("asked_n").abs() * _ALMOST)

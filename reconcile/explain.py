@@ -138,7 +138,7 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
 
 
 def _ratio_around(lines: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
-    """For odd lines without a quantity, the ratio to list at which the same model and unit is billed the days around."""
+    """For odd lines without a quantity: the ratio to list of the same model and unit on the days around."""
     sku = list(diagnose.WIDE)
     dated = lines.filter(pl.col("on_bill") & pl.col("day").is_not_null()).join(same, on="line_id", how="left")
     at_list = pl.col("in_logs") & ((pl.col("asked_n") - pl.col("expected_n")).abs() <= pl.col("slack_n"))

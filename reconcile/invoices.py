@@ -117,8 +117,9 @@ def _compared(one: dict[str, object], month: str, amount: Decimal, count: int, b
         outcome, detail = "agrees", "" if one["lines"] else "the document has no lines: its total was compared"
     else:
         outcome = "differs"
-        detail = (f"the invoice asks {plain(abs(difference))} {currency} {'more' if difference > 0 else 'less'} than its "
-                  f"{count} bill rows sum to; {plain(invoice_tolerance(count, currency))} is allowed")
+        side = "more" if difference > 0 else "less"
+        detail = (f"the invoice asks {plain(abs(difference))} {currency} {side} than its {count} bill rows sum to; "
+                  f"{plain(invoice_tolerance(count, currency))} is allowed")
     return _row(one, month, amount, count, by, outcome, detail)
 
 

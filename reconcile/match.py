@@ -155,7 +155,7 @@ def _rolled(ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.
         ours, theirs = _without(ours, name, group, holes), _without(theirs, name, group, holes)
         # a group that one side lacks has no rule of its own: it follows its scope
         summed = theirs.filter(pl.col(name).is_null()).select("scope").unique()
-        for mine, other in ((ours, theirs), (theirs, ours)):
+        for mine, other in ((ours, theirs), (theirs, ours)) if summed.height else ():
             alone = mine.select(group).unique().join(other.select(group).unique(), on=list(group), how="anti",
                                                      nulls_equal=True).join(summed, on="scope")
             if mine is ours:
@@ -173,6 +173,8 @@ def _rolled(ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.
 
 
 def _without(frame: pl.DataFrame, name: str, group: tuple[str, ...], holes: pl.DataFrame) -> pl.DataFrame:
+    if holes.is_empty():
+        return frame
     marked = frame.join(holes.with_columns(_hole=True), on=list(group), how="left", nulls_equal=True,
                         maintain_order="left")
     return marked.with_columns(pl.when(pl.col("_hole")).then(None).otherwise(pl.col(name)).alias(name)).drop("_hole")
@@ -193,7 +195,7 @@ def _computed_side(ours: pl.DataFrame) -> pl.DataFrame:
         computed_effective_usd=pl.col("effective_usd").sum(), requests=pl.col("requests").sum(),
         unpriced=pl.col("quantity").filter(status == "unpriced").sum().cast(COUNT),
         covered_quantity=pl.col("quantity").filter(status == "covered").sum().cast(COUNT),
-        usage_source=pl.col("source").min(), usage_sources=pl.col("source").unique().sort().str.join(" "),
+        usage_source=pl.col("source").min(), usage_sources=_texts("source"),
         used_provider=pl.col("provider").min(), logged_model=pl.col("logged_model").min(),
         served=_texts("served"), price_ids=_texts("price_id"),
         account_id=pl.col("account_id").min(),
@@ -201,9 +203,9 @@ def _computed_side(ours: pl.DataFrame) -> pl.DataFrame:
 
 
 def _texts(name: str) -> pl.Expr:
-    """Up to five distinct texts of a group, in order; NULL where there is none."""
-    told = pl.col(name).drop_nulls()
-    return pl.when(told.len() > 0).then(told.unique().sort().head(5).str.join(" "))
+    """The first and the last text of a group in order, once where they are one; NULL where there is none."""
+    first, last = pl.col(name).min(), pl.col(name).max()
+    return pl.when(first == last).then(first).otherwise(pl.concat_str(first, last, separator=" "))
 
 
 def _parts(ours: pl.DataFrame) -> pl.DataFrame:

@@ -79,7 +79,7 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
     month_window(month)  # refuses what is no month
     if isinstance(charges, str):
         assert connection is not None, "a relation needs its connection"  # noqa: S101
-        computed = computed_lines(connection, charges, month, pairing)
+        computed = computed_lines(connection, charges, month, pairing, contracts=chosen.contracts is not None)
     else:
         computed = computed_of(charges, month, pairing)
     bills = billed_lines(billing, month, pairing, chosen.rates)

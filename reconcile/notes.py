@@ -39,7 +39,8 @@ def month_findings(month: str, billing: pl.DataFrame, bills: Billed, lines: pl.D
     for scope in sorted(seen - logged):
         cost = Decimal(lines.filter(pl.col("scope") == scope)["report_usd"].sum())
         note("no_logs", None, scope, f"a bill of {plain(cost)} USD, and no usage logs of {month}",
-             "add a usage source; without one the bill can only be checked against its own prices and its invoice", amount_usd=cost)
+             "add a usage source; without one the bill can only be checked against its own prices and its invoice",
+             amount_usd=cost)
     _of_bills(month, billing, note)
     credit = evidence.filter(pl.col("cause") == "credit").group_by("issuer").agg(pl.col("cause_usd").sum())
     totals = lines.group_by("issuer").agg(pl.col("report_usd").sum())

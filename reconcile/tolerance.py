@@ -61,7 +61,8 @@ def gate(billed_usd: Decimal, lines: int, unexplained_usd: Decimal, *, unpriced_
     elif unexplained_usd > allowed:
         passed, reason = False, f"{plain(unexplained_usd)} USD is unexplained, {plain(allowed)} is allowed"
     elif unexplained_usd + width > allowed:
-        passed, reason = False, (f"usage without a price may cost {plain(unpriced_low_usd)} to {plain(unpriced_high_usd)} USD, "
+        dearest = plain(unpriced_low_usd + width)
+        passed, reason = False, (f"usage without a price may cost {plain(unpriced_low_usd)} to {dearest} USD, "
                                  f"{plain(allowed)} is allowed")
     else:
         passed, reason = True, f"{plain(unexplained_usd)} USD is unexplained, {plain(allowed)} is allowed"

@@ -34,27 +34,46 @@ LINE_SCHEMA: dict[str, pl.DataType] = {
 
 
 def computed_lines(connection: query.Connection, charges: str, month: str, pairing: Pairing, *,
-                   rare: set[Unit] | None = None) -> pl.DataFrame:
+                   rare: set[Unit] | None = None, contracts: bool = True) -> pl.DataFrame:
     """The computed lines of a month: `LINE_SCHEMA`, one row per key, day, price and unit.
 
     `charges` is a relation (a view, a table, `read_parquet(...)`) with the columns of `core_charge`; it may hold
     more than the month. A row belongs to the month in which its issuer bills it, by the issuer's calendar. `rare`
-    are the units besides the plain ones that occur, where that is known.
+    are the units besides the plain ones that occur, where that is known; without `contracts` the effective cost is
+    the list cost. In no particular order.
     """
-    params = _spans(month)
-    where = _where()
-    rare = _present(connection, charges, where, params) if rare is None else rare
-    units = tuple(u for u in UNITS if u.name in PLAIN or u in rare or u.name == "request")
-    sums = ",\n    ".join(_sums(units))
-    by = ", ".join(_GROUP)
-    rows = query.frame(connection, f"SELECT {by},\n    {sums}\nFROM {charges}\nWHERE {where}\nGROUP BY {by}", params)
+    params, where = _spans(month), _where()
+
+    def rows_of(units: Sequence[Unit], *, bounds: bool = True) -> pl.DataFrame:
+        by, sums = ", ".join(_GROUP), ",\n    ".join(_sums(units, bounds=bounds, contracts=contracts))
+        return query.frame(
+            connection, f"SELECT {by},\n    {sums}\nFROM {charges}\nWHERE {where}\nGROUP BY {by}", params)
+
+    units = _units(rare or set())
+    rows = rows_of(units, bounds=rare is not None)
+    if rare is None and _more(rows, units):
+        # most months hold text at a price only: the other columns are read where a cost is none of text
+        rare = _present(connection, charges, where, params)
+        units = _units(rare)
+        rows = rows_of(units)
     return _cut(rows, units, pairing)
+
+
+def _units(rare: set[Unit]) -> tuple[Unit, ...]:
+    return tuple(u for u in UNITS if u.name in PLAIN or u in rare or u.name == "request")
+
+
+def _more(rows: pl.DataFrame, units: Sequence[Unit]) -> bool:
+    """True where some cost is not that of these units, or usage has no price and may hold others."""
+    known = pl.sum_horizontal(pl.col(f"c_{u.name}").fill_null(0).cast(USD) for u in units)
+    odd = (pl.col("list_usd").fill_null(0).cast(USD) != known) | (pl.col("price_status") != "priced")
+    return bool(rows.select(odd.any()).item())
 
 
 def computed_of(frame: pl.DataFrame, month: str, pairing: Pairing) -> pl.DataFrame:
     """The same over a frame of `core_charge` rows."""
     rare = {u for u in _RARE if frame[u.column].null_count() < frame.height}
-    used = [u for u in UNITS if u.name in PLAIN or u in rare or u.name == "request"]
+    used = _units(rare)
     needed = dict.fromkeys((*_GROUP, "used_at", "counted", *_WHOLE, *(u.column for u in used),
                             *(u.cost_column for u in used)))
     connection = query.connect()
@@ -100,11 +119,12 @@ def _present(connection: query.Connection, charges: str, where: str, params: Map
     return {u for u in _RARE if row[u.name]}
 
 
-def _sums(units: Sequence[Unit]) -> list[str]:
+def _sums(units: Sequence[Unit], *, bounds: bool, contracts: bool) -> list[str]:
     """Sums of costs, and of counts less those parts that have a price of their own."""
     made = ["sum(requests)::BIGINT AS requests", "sum(list_cost_usd) AS list_usd",
-            "sum(effective_cost_usd) AS effective_usd", "sum(unpriced_low_usd) AS low_usd",
-            "sum(unpriced_high_usd) AS high_usd"]
+            "sum(effective_cost_usd) AS effective_usd" if contracts else "sum(list_cost_usd) AS effective_usd"]
+    made += ["sum(unpriced_low_usd) AS low_usd", "sum(unpriced_high_usd) AS high_usd"] if bounds else [
+        "NULL AS low_usd", "NULL AS high_usd"]
     for unit in units:
         if unit.name == "request":
             made.append("sum(request_cost_usd) AS c_request")
@@ -142,8 +162,7 @@ def _cut(rows: pl.DataFrame, units: Sequence[Unit], pairing: Pairing) -> pl.Data
         list_usd=pl.col("list_usd") - pl.col("_known"), effective_usd=pl.col("effective_usd") - pl.col("_known"),
         low_usd="low_usd", high_usd="high_usd"))
     lines = placed(pl.concat(pieces, how="diagonal"), pairing)
-    return lines.select(pl.col(name).cast(kind) for name, kind in LINE_SCHEMA.items()).sort(
-        "scope", *KEYS, "day", "unit", "price_id", "price_status", nulls_last=True)
+    return lines.select(pl.col(name).cast(kind) for name, kind in LINE_SCHEMA.items())
 
 
 def placed(lines: pl.DataFrame, pairing: Pairing) -> pl.DataFrame:

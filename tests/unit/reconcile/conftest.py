@@ -48,8 +48,9 @@ def bills_of(root: Path) -> Bills:
     """The bills of a tree, by its configuration."""
     settings = tomllib.loads((root.parent / "costops.toml").read_text(encoding="utf-8"))
     made = [_read(root, source) for source in settings["sources"] if source["kind"] in _KINDS]
-    return Bills(*(pl.concat([getattr(one, name) for one in made])
-                   for name in ("billing", "history", "snapshots", "findings")), tallies=())
+    return Bills(billing=pl.concat([one.billing for one in made]), history=pl.concat([one.history for one in made]),
+                 snapshots=pl.concat([one.snapshots for one in made]),
+                 findings=pl.concat([one.findings for one in made]), tallies=())
 
 
 def _read(root: Path, source: dict[str, Any]) -> Bills:

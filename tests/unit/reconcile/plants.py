@@ -126,8 +126,7 @@ def price_change(world: World, rng: Random) -> Planted:
 def price_book(world: World, rng: Random) -> Planted:
     """One model's unit is billed at another price throughout."""
     one = line(world, rng)
-    where = (pl.col("model_id") == one["model_id"]) & (pl.col("unit") == one["unit"]) & (
-        pl.col("scope") == one["scope"])
+    where = pl.all_horizontal(pl.col(name) == pl.lit(one[name]) for name in ("model_id", "unit", "scope"))
     world, amount = repriced(world, where, rng.choice([Decimal("1.3"), Decimal("0.7"), Decimal("1.25")]))
     return world, {"price_book": amount}
 

@@ -52,7 +52,7 @@ def sums_hold(made: Reconciled) -> bool:
     key = ["issuer", "source", "account_id", "model_id", "unit", "day"]
     rows = made.causes.group_by(key).agg(pl.col("cause_usd").sum(), pl.col("gap_usd").first(),
                                          gaps=pl.col("gap_usd").n_unique())
-    whole = made.lines["billed_usd"].sum() - made.lines["computed_usd"].sum()
+    whole = Decimal(made.lines["billed_usd"].sum()) - Decimal(made.lines["computed_usd"].sum())
     return (fine.filter(pl.col("cause_usd") != pl.col("gap_usd")).is_empty() and silent.is_empty()
             and rows.filter((pl.col("cause_usd") != pl.col("gap_usd")) | (pl.col("gaps") != 1)).is_empty()
             and made.evidence["cause_usd"].sum() == whole)

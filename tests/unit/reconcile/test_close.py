@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from costops.reconcile.close import (
+    Basis,
     causes_hash,
     closed_periods,
     corrections,
@@ -36,7 +37,7 @@ def causes(*rows: tuple[str, str]) -> pl.DataFrame:
 
 
 def lock(rows: pl.DataFrame) -> dict[str, Any]:
-    return lock_document("2026-10", rows, snapshots={"costs": "abc"}, price_book="b00c", totals={"gap_usd": "2"},
+    return lock_document("2026-10", rows, Basis({"costs": "abc"}, "b00c", {"gap_usd": "2"}),
                          signed_by="A. Controller", at=AT)
 
 
@@ -76,7 +77,7 @@ def test_a_lock_that_was_edited_is_refused() -> None:
 
 def test_nobody_locks_without_a_name() -> None:
     with pytest.raises(Usage, match="name that signs"):
-        lock_document("2026-10", causes(), snapshots={}, price_book="", totals={}, signed_by=" ", at=AT)
+        lock_document("2026-10", causes(), Basis({}, "", {}), signed_by=" ", at=AT)
 
 
 def test_a_bill_that_changed_since_the_lock_is_stale() -> None:
@@ -92,7 +93,7 @@ def test_later_changes_become_dated_rows_that_sum_to_the_difference() -> None:
         ("gone", Decimal(-1)), ("m", Decimal(3)), ("new", Decimal(4))]
     assert made.rows["corrected_on"].unique().to_list() == [date(2026, 11, 21)]
     assert made.rows["correction_of"].unique().to_list() == [lock(before)["sha256"]]
-    assert made.before_usd + made.rows["cause_usd"].sum() == made.after_usd
+    assert made.before_usd + Decimal(made.rows["cause_usd"].sum()) == made.after_usd
 
 
 def test_nothing_changed_makes_no_row() -> None:
@@ -107,7 +108,7 @@ def test_reopening_is_recorded_with_name_reason_and_the_old_hash() -> None:
     assert opened["history"][-1]["sha256_before"] == made["sha256"]
     assert verified(opened) is opened
     assert closed_periods(opened) == {}
-    again = lock_document("2026-10", causes(("m", "3")), snapshots={"costs": "def"}, price_book="b00c", totals={},
+    again = lock_document("2026-10", causes(("m", "3")), Basis({"costs": "def"}, "b00c", {}),
                           signed_by="A. Controller", at=AT, history=opened["history"])
     assert again["history"] == opened["history"]
 

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from costops.reconcile.contracts import agreed, commitments, contracts, credits, provisioned
+from costops.reconcile.contracts import agreed, commitments, contracts, provisioned
+from costops.reconcile.contracts import credits as drawn_credits
 from costops.transforms.errors import Usage
 
 USD = pl.Decimal(38, 18)
@@ -57,7 +58,7 @@ def test_a_line_without_a_day_is_discounted_where_the_whole_month_is() -> None:
 
 
 def test_a_discount_of_more_than_everything_is_refused_by_name() -> None:
-    with pytest.raises(Usage, match="contracts.wrong"):
+    with pytest.raises(Usage, match=r"contracts\.wrong"):
         contracts([deal("wrong", "discount", discount_pct=Decimal(101))])
 
 
@@ -88,7 +89,7 @@ def test_the_credit_that_expires_first_is_drawn_first_and_the_rest_of_it_is_lost
     deals = contracts([
         deal("late", "credit", amount_usd=Decimal(50), period="once", valid_to=date(2027, 1, 1)),
         deal("soon", "credit", amount_usd=Decimal(40), period="once", valid_to=date(2026, 10, 16))])
-    told = credits(spend((10, "25"), (20, "30")), deals, "2026-10")
+    told = drawn_credits(spend((10, "25"), (20, "30")), deals, "2026-10")
     rows = {row["contract"]: row for row in told.iter_rows(named=True)}
     assert (rows["soon"]["drawn_usd"], rows["soon"]["expired_usd"], rows["soon"]["balance_usd"]) == (
         Decimal(25), Decimal(15), Decimal(0))
@@ -98,7 +99,7 @@ def test_the_credit_that_expires_first_is_drawn_first_and_the_rest_of_it_is_lost
 
 def test_a_credit_is_never_drawn_below_zero() -> None:
     deals = contracts([deal("once", "credit", amount_usd=Decimal(10), period="once")])
-    row = credits(spend((1, "7"), (2, "7")), deals, "2026-10", {"once": Decimal(1)}).row(0, named=True)
+    row = drawn_credits(spend((1, "7"), (2, "7")), deals, "2026-10", {"once": Decimal(1)}).row(0, named=True)
     assert (row["drawn_usd"], row["balance_usd"]) == (Decimal(9), Decimal(0))
 
 

@@ -210,7 +210,8 @@ def test_corrections_of_a_closed_period_give_the_printed_totals(shared: Path, st
     assert Decimal(before["BilledCost"].sum()) == 1500
     assert before["billing_period"].unique().to_list() == ["2025-05"]
     assert after["billing_period"].unique().to_list() == ["2025-06"]
-    both = pl.concat([before, after]).group_by("ResourceId").agg(pl.col("BilledCost", "ListCost").sum()).sort("ResourceId")
+    both = pl.concat([before, after]).group_by("ResourceId").agg(pl.col("BilledCost", "ListCost").sum()).sort(
+        "ResourceId")
     assert [int(n) for n in after.group_by("ResourceId").agg(pl.col("BilledCost").sum()).sort("ResourceId")[
         "BilledCost"].to_list()] == list(expected)
     assert both.rows() == [("R-111", Decimal(1200), Decimal(1600)), ("R-222", Decimal(300), Decimal(400))]

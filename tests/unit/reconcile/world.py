@@ -169,7 +169,8 @@ def bills(world: World) -> pl.DataFrame:
     told = pl.col("told").fill_null(value=True)
     rows = lines.with_columns(pl.col("period").fill_null(MONTH)).with_row_index("n").select(
         source=pl.col("bill"), billing_period=pl.col("period"), snapshot_id=pl.lit("s"), provider=pl.col("provider"),
-        BilledCost=amount, ListCost=pl.coalesce("list_usd", amount), ContractedCost=pl.coalesce("contracted_usd", amount),
+        BilledCost=amount, ListCost=pl.coalesce("list_usd", amount),
+        ContractedCost=pl.coalesce("contracted_usd", amount),
         EffectiveCost=pl.coalesce("effective_usd", amount), BillingAccountId=pl.lit("payer-") + pl.col("scope"),
         SubAccountId=pl.col("project"), BillingCurrency=pl.col("currency").fill_null("USD"),
         BillingPeriodStart=first, BillingPeriodEnd=first.dt.offset_by("1mo"), ChargePeriodStart=begin,
@@ -179,7 +180,8 @@ def bills(world: World) -> pl.DataFrame:
         InvoiceIssuerName=pl.col("issuer"), ServiceCategory=pl.lit("AI and Machine Learning"),
         ServiceName=pl.col("issuer"), ServiceProviderName=pl.col("issuer"), RegionId=pl.col("region"),
         ConsumedQuantity=pl.when(told).then(pl.col("quantity")), CommitmentDiscountId=pl.col("commitment"),
-        x_ModelId=pl.col("model_id"), x_UnitName=pl.col("unit"), x_ServiceTier=pl.col("tier"), x_Region=pl.col("region"),
+        x_ModelId=pl.col("model_id"), x_UnitName=pl.col("unit"), x_ServiceTier=pl.col("tier"),
+        x_Region=pl.col("region"),
         x_Day=pl.col("day"), x_MappingStatus=pl.col("status").fill_null("not_usage"),
         x_ChargeKind=pl.col("kind").fill_null("usage"), x_ListCostBasis=pl.col("basis").fill_null("assumed_billed"),
         x_CostBasis=pl.lit("provider_billed"), x_BillingExchangeRate=pl.col("rate"),
