@@ -109,7 +109,9 @@ def _where() -> str:
     first = ", ".join(f"$s_{name}" for name in ("utc", *CALENDARS))
     last = ", ".join(f"$e_{name}" for name in ("utc", *CALENDARS))
     return (f"(counted OR granularity <> 'request') AND used_at >= least({first}) AND used_at < greatest({last})\n"
-            f"    AND used_at >= CASE {starts} ELSE $s_utc END AND used_at < CASE {ends} ELSE $e_utc END")
+            # only the hours around the ends of a month ask whose calendar it is
+            f"    AND (used_at >= greatest({first}) AND used_at < least({last})\n"
+            f"    OR used_at >= CASE {starts} ELSE $s_utc END AND used_at < CASE {ends} ELSE $e_utc END)")
 
 
 def _present(connection: query.Connection, charges: str, where: str, params: Mapping[str, datetime]) -> set[Unit]:
