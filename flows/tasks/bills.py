@@ -20,19 +20,17 @@ from costops.flows.sources.files import Found
 from costops.flows.tasks.pricing import contracts_frame
 from costops.flows.tasks.pull import pull
 from costops.flows.tasks.run import Run
+from costops.flows.tasks.snapshots import take_snapshots
 from costops.transforms import merge, query
 from costops.transforms.billing import invoices
 from costops.transforms.billing.bill import BillFormat, Input, Options
 from costops.transforms.billing.kinds import BILL_FORMAT
-from costops.transforms.billing.snapshot import Bills, read_bill
 from costops.transforms.buckets.feed import read_usage
 from costops.transforms.buckets.kinds import USAGE_FORMAT
 from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.check import conform
 from costops.transforms.tables import (
-    CORE_BILL_SNAPSHOT,
     CORE_BILLING,
-    CORE_BILLING_HISTORY,
     CORE_BUSINESS_METRIC,
     CORE_CHARGE,
     CORE_FINDING,
@@ -78,7 +76,7 @@ def take(run: Run, source: Source, prices: pl.DataFrame, *, closed: Mapping[str,
     else:
         form = BILL_FORMAT[source.kind]
         feeds = {"core_billing": _billing, "core_invoice": _invoices}.get(form.feeds, _reference)
-        feeds(run.lake, form, inputs, options, taken, closed or {})
+        feeds(run, form, inputs, options, taken, closed or {})
     hints.save(found)
     return taken
 
@@ -99,46 +97,21 @@ class _Hints:
         self.lake.store.put(self.key, json.dumps(told, sort_keys=True, indent=0).encode())
 
 
-def _billing(lake: Lake, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
+def _billing(run: Run, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
              closed: Mapping[str, str]) -> None:
-    made = read_bill(form, inputs, options, closed=closed)
-    scope = {"source": options.source}
-    before = lake.read(CORE_BILL_SNAPSHOT, [scope])
-    history, snapshots = _with_former(lake, options.source, before, made)
-    periods = sorted(set(made.snapshots["billing_period"]))
-    told = [{**scope, "billing_period": period} for period in periods]
-    _written(taken, CORE_BILLING, lake.replace(CORE_BILLING, made.billing, [
-        part for part in told if part["billing_period"] in set(made.billing["billing_period"])]))
-    _written(taken, CORE_BILLING_HISTORY, lake.replace(CORE_BILLING_HISTORY, history, []))
-    _written(taken, CORE_BILL_SNAPSHOT, lake.replace(CORE_BILL_SNAPSHOT, snapshots, []))
+    made = take_snapshots(run.lake, form, inputs, options, closed=closed, again=run.again)
+    taken.written += made.partitions
     taken.months |= {part["billing_period"] for table, part in taken.written if table is CORE_BILLING}
     taken.late = ", ".join(made.findings.filter(pl.col("reason") == "closed_period_changed")["field"].drop_nulls())
     _tally(taken, made.tallies)
-    _findings(lake, options.source, made.findings, taken)
+    _findings(run.lake, options.source, made.findings, taken)
 
 
-def _with_former(lake: Lake, source: str, before: pl.DataFrame, made: Bills) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """History and snapshots with what the lake knows already and no file tells any more."""
-    known = set(made.snapshots["snapshot_id"])
-    gone = before.filter(~pl.col("snapshot_id").is_in(list(known)))
-    current = gone.filter(pl.col("status") == "current", pl.col("billing_period").is_in(
-        made.billing["billing_period"].unique().to_list()))
-    rows = [made.history]
-    for period, snapshot in current.select("billing_period", "snapshot_id").unique(maintain_order=True).iter_rows():
-        kept = lake.read(CORE_BILLING, [{"source": source, "billing_period": period}])
-        rows.append(kept.filter(pl.col("snapshot_id") == snapshot))
-    moved = pl.col("snapshot_id").is_in(current["snapshot_id"].to_list())
-    gone = gone.with_columns(
-        status=pl.when(moved).then(pl.lit("superseded")).otherwise("status"),
-        reason=pl.when(moved).then(pl.lit("a newer snapshot counts")).otherwise("reason"))
-    return pl.concat(rows), pl.concat([gone, made.snapshots])
-
-
-def _invoices(lake: Lake, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
+def _invoices(run: Run, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
               _closed: Mapping[str, str]) -> None:
     deliveries, told = form.plan(inputs, options)
     batches = [batch for delivery in deliveries for batch in form.read(delivery, options)]
-    rows = invoices.newest(batches)
+    rows, lake = invoices.newest(batches), run.lake
     scope = lake.partitions(CORE_INVOICE)
     others = lake.read(CORE_INVOICE, scope).filter(pl.col("source") != options.source)
     _written(taken, CORE_INVOICE, lake.replace(CORE_INVOICE, pl.concat([others, rows]), scope))
@@ -147,11 +120,11 @@ def _invoices(lake: Lake, form: BillFormat, inputs: Sequence[Input], options: Op
     _findings(lake, options.source, pl.concat([told, *(batch.findings for batch in batches)]), taken)
 
 
-def _reference(lake: Lake, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
+def _reference(run: Run, form: BillFormat, inputs: Sequence[Input], options: Options, taken: Taken,
                _closed: Mapping[str, str]) -> None:
     deliveries, told = form.plan(inputs, options)
     batches = [batch for delivery in deliveries for batch in form.read(delivery, options)]
-    rows = pl.concat([batch.rows for batch in batches]) if batches else pl.DataFrame()
+    rows, lake = pl.concat([batch.rows for batch in batches]) if batches else pl.DataFrame(), run.lake
     if not rows.is_empty() and form.kind == "fx_rates":
         unique = rows.unique(["rate_date", "base", "quote", "source", "kind"], keep="last", maintain_order=True)
         _written(taken, CORE_FX_RATE, lake.write(CORE_FX_RATE, conform(unique, CORE_FX_RATE)))

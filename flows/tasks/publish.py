@@ -19,15 +19,20 @@ from costops.transforms.tables import (
     CORE_FINDING,
     CORE_INPUT,
     CORE_PRICE,
+    OUT_ALLOCATION,
     OUT_ANOMALY,
     OUT_BUDGET,
+    OUT_FOCUS_DAILY,
     OUT_FORECAST,
+    OUT_RECOMMENDATION,
     OUT_SPEND_DAILY,
+    OUT_UNIT_ECONOMICS,
     TABLE,
     Table,
 )
 
-TABLES_OUT = ("out_spend_daily", "out_reconciliation", "out_forecast", "out_anomaly", "out_budget")
+TABLES_OUT = ("out_spend_daily", "out_reconciliation", "out_forecast", "out_anomaly", "out_budget", "out_allocation",
+              "out_unit_economics", "out_recommendation", "out_focus_daily")
 REPORT_DAYS = 120
 
 
@@ -67,7 +72,8 @@ def _data(run: Run, daily: pl.DataFrame) -> NightlyData:
         price_sources=run.notes.get("price_sources"),
         forecast=_some(lake, OUT_FORECAST, today), anomalies=_some(lake, OUT_ANOMALY, today),
         budgets=_budgets(lake, today), completeness=completeness(lake, last),
-        reconciliation=_reconciliation(lake),
+        reconciliation=_reconciliation(lake), allocation=_allocation(lake), unit_economics=_economics(lake),
+        recommendations=_recommendations(lake, today),
     )
 
 
@@ -81,6 +87,27 @@ def _budgets(lake: Lake, part: dict[str, str]) -> pl.DataFrame | None:
     return None if rows is None else rows.select(
         pl.col("budget").alias("name"), pl.col("amount_usd").alias("budget_usd"), "spent_usd",
         pl.col("expected_total").alias("expected_usd"), "chance_exceeded", "exhausted_on")
+
+
+def _allocation(lake: Lake) -> pl.DataFrame | None:
+    """Who was given what in the newest month."""
+    rows = lake.read(OUT_ALLOCATION, lake.partitions(OUT_ALLOCATION)[-1:])
+    return None if rows.is_empty() else rows.select(
+        "month", "allocation", "from_team", "to_team", "share", "amount_usd")
+
+
+def _economics(lake: Lake) -> pl.DataFrame | None:
+    """Cost per unit on the newest day of each metric that usage is known for."""
+    rows = lake.read(OUT_UNIT_ECONOMICS, lake.partitions(OUT_UNIT_ECONOMICS)[-2:]).filter(pl.col("status") == "joined")
+    newest = rows.sort("day", maintain_order=True).unique(["source", "metric", "keys"], keep="last")
+    return None if rows.is_empty() else newest.sort("metric", "keys").select(
+        "day", "metric", "keys", "value", "spend_usd", "cost_usd")
+
+
+def _recommendations(lake: Lake, part: dict[str, str]) -> pl.DataFrame | None:
+    rows = _some(lake, OUT_RECOMMENDATION, part)
+    return None if rows is None else rows.sort("saving_usd_month", descending=True, nulls_last=True).select(
+        "kind", "subject", "saving_usd_month", "evidence", "how_to_check")
 
 
 def _reconciliation(lake: Lake) -> pl.DataFrame | None:
@@ -101,10 +128,10 @@ def _book_facts(lake: Lake) -> tuple[tuple[str, str], ...]:
 
 
 def _tonight(lake: Lake, table: Table, day: date) -> pl.DataFrame:
-    """The table's rows of tonight, or of its last months."""
+    """The table's rows of tonight, or of its last months; FOCUS rows are many: of the newest month."""
     if table.partition == ("day",):
         return lake.read(table, [{"day": str(day)}])
-    return lake.read(table, lake.partitions(table)[-3:])
+    return lake.read(table, lake.partitions(table)[-1 if table is OUT_FOCUS_DAILY else -3:])
 
 
 def _parquet(rows: pl.DataFrame) -> bytes:

@@ -9,8 +9,8 @@ import polars as pl
 
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
-from costops.flows.tasks.derive import derive
 from costops.flows.tasks.cover import recount_buckets
+from costops.flows.tasks.derive import derive
 from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
 from costops.flows.tasks.month import close, closed_snapshots, reconcile

@@ -1,0 +1,111 @@
+"""Rows in many files, written in order as one partition: sorted in pieces that fit in memory.
+
+Beyond `PIECE` rows a sample of the sort keys gives the bounds of pieces; each file's rows go to the file of their
+piece, and the pieces are sorted one after the other. The result is that of sorting everything at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from costops.flows.runtime import parquet
+from costops.flows.runtime.lake import Lake
+from costops.transforms.billing.bill import Seen
+from costops.transforms.errors import Refused
+from costops.transforms.tables import Table
+
+PIECE = 20_000
+_SAMPLED = 200
+"""Keys sampled for each piece: pieces then differ in size by a few percent."""
+
+
+def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **constants: str) -> Path:
+    """A finished file of a partition from Parquet parts with `rows` rows; `constants` replace columns.
+
+    Refused where a required column has no value, or a row id stands twice.
+    """
+    seen, row_id = Seen(), table.key[-1]
+    required = [name for name in parquet.schema(table).names if name in table.required]
+    with lake.writer(table) as out:
+        for piece in _pieces(lake, table, parts, rows, constants):
+            for name in required:
+                if piece.column(name).null_count:
+                    raise Refused(f"{table.name}.{name}: {piece.column(name).null_count} nulls in a required column.")
+            keys = pl.DataFrame(piece.select(table.sort))
+            if keys[row_id].is_duplicated().any() or seen.again(keys[row_id]).any():
+                raise Refused(f"{table.name}: rows repeat the key {table.key}.")
+            order = keys.with_row_index("_row").sort(table.sort, nulls_last=True, maintain_order=True)["_row"]
+            out.add(piece.take(order.to_arrow()))
+    return out.path
+
+
+def _pieces(lake: Lake, table: Table, parts: Sequence[Path], rows: int, constants: Mapping[str, str]
+            ) -> Iterator[pa.Table]:
+    """All rows in pieces: each row of a piece sorts before each row of the next."""
+    count = -(-rows // PIECE)
+    if count <= 1:
+        yield pa.concat_tables([_arrow(_read(path, constants), table) for path in parts])
+        return
+    bounds = _bounds(table, parts, rows, count)
+    folder = lake.scratch / "pieces"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:05d}.arrow" for number in range(bounds.height + 1)]
+    try:
+        _deal(table, parts, bounds, files, constants)
+        for path in files:
+            if path.exists():
+                with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+                    yield stream.read_all()
+                path.unlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path, constants: Mapping[str, str]) -> pl.DataFrame:
+    return pl.read_parquet(path, hive_partitioning=False).with_columns(
+        pl.lit(value).alias(name) for name, value in constants.items())
+
+
+def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
+    """The columns of the table's file, in its types."""
+    return parquet.conform(frame.select(f.name for f in table.file_fields).to_arrow(), parquet.schema(table))
+
+
+def _bounds(table: Table, parts: Sequence[Path], rows: int, count: int) -> pl.DataFrame:
+    """The sort keys at which pieces begin, but for the first."""
+    step = max(rows // (count * _SAMPLED), 1)
+    keys = pl.concat([pl.read_parquet(path, columns=list(table.sort), hive_partitioning=False).select(
+        table.sort).gather_every(step) for path in parts]).sort(table.sort, nulls_last=True)
+    at = sorted({keys.height * number // count for number in range(1, count)})
+    return keys[at].unique(maintain_order=True)
+
+
+def _deal(table: Table, parts: Sequence[Path], bounds: pl.DataFrame, files: Sequence[Path],
+          constants: Mapping[str, str]) -> None:
+    """The rows of each part to the file of their piece."""
+    with ExitStack() as stack:
+        outs: dict[int, pa.RecordBatchStreamWriter] = {}
+        for path in parts:
+            frame = _read(path, constants)
+            for (piece,), rows in frame.with_columns(_piece(table, frame, bounds)).group_by("_piece"):
+                made = _arrow(rows, table)
+                number = int(str(piece))
+                if number not in outs:
+                    outs[number] = stack.enter_context(pa.ipc.new_stream(
+                        files[number], made.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")))
+                outs[number].write_table(made)
+
+
+def _piece(table: Table, frame: pl.DataFrame, bounds: pl.DataFrame) -> pl.Series:
+    """The piece that each row belongs to: how many bounds do not sort after it."""
+    keys = pl.concat([
+        bounds.with_columns(_row=pl.lit(None, pl.UInt32), _bound=pl.lit(1)),
+        frame.select(table.sort).with_row_index("_row").select(*table.sort, "_row", _bound=pl.lit(0)),
+    ]).sort(*table.sort, nulls_last=True, maintain_order=True)
+    return keys.select("_row", pl.col("_bound").cum_sum().alias("_piece")).drop_nulls("_row").sort("_row")["_piece"]
