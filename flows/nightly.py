@@ -7,13 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from costops.flows.runtime.settings import load
-from costops.flows.tasks import stages as do
-from costops.flows.tasks.notify import announce
-from costops.flows.tasks.outcome import Outcome, finish
-from costops.flows.tasks.run import STAGES, Run, open_run
-from costops.flows.tasks.show import ended
-from costops.transforms.window import Window
+from costops.flows.tasks.work import night
 
 
 def name_of_run() -> str:
@@ -42,17 +36,4 @@ def nightly(
         sources: Names of the sources to read. Empty: all.
         stages: Stages to run, in their own order. Empty: all.
     """
-    window = Window.of_days(start, end)
-    with open_run(load(config), window=window, only=tuple(sources or ()), stages=tuple(stages or STAGES)) as run:
-        outcome = work(run)
-    return ended(outcome)
-
-
-def work(run: Run) -> Outcome:
-    """Every stage that was asked for, in order."""
-    for name in STAGES:
-        if name in run.stages and name in do.STEPS:
-            with run.stage(name):
-                do.STEPS[name](run)
-    announce(run)
-    return finish(run)
+    return night(config=config, start=start, end=end, sources=sources, stages=stages)

@@ -76,6 +76,11 @@ class Layout:
         return {unit.name for column, unit in _UNIT_OF.items() if column in self.own or column in self.constant}
 
     @property
+    def columns(self) -> set[str]:
+        """The columns of the partition's file that hold a value on any row, but `counted`."""
+        return {*self.constant, *self.grouped, *self.own, *self.costs, "input_id", "input_tokens"}
+
+    @property
     def costs(self) -> list[str]:
         """The cost columns that can hold a value."""
         return [*_ROW_COSTS, *sorted(_UNIT_OF[column].cost_column for column in {*self.own, *self.constant}
@@ -165,24 +170,36 @@ SELECT r._row, r.input_tokens, {", ".join(f"r.{name}" for name in shape.costs)},
 FROM ({priced}) AS r"""
 
 
-def priced_statement(days: Collection[str] | None = None) -> str:
-    """CREATE TABLE priced: the kept rows of some days, or of all, with their costs."""
-    listed = ", ".join(f"DATE '{day}'" for day in sorted(days or ()))
-    where = "true" if days is None else f"day IN ({listed})"
-    return f"""CREATE OR REPLACE TEMP TABLE priced AS WITH chosen AS (SELECT * FROM usage WHERE {where})
-SELECT * FROM ({charge_sql("chosen", "cells")})"""
+def priced_statement(shape: Layout | None = None, days: Collection[str] = ()) -> str:
+    """CREATE TABLE priced: the kept rows with their costs; with a layout those of some days, without empty columns."""
+    if shape is None:
+        return f"CREATE OR REPLACE TEMP TABLE priced AS {charge_sql('usage', 'cells')}"
+    listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
+    names = ", ".join(name for name in _FILE_COLUMNS if name in shape.columns)
+    return f"""CREATE OR REPLACE TEMP TABLE priced AS WITH picked AS (SELECT * FROM usage WHERE day IN ({listed}))
+SELECT day, {names} FROM ({charge_sql("picked", "cells", units=shape.units)})"""
 
 
-def day_select(day: str, base: str, primary: str | None) -> str:
+def held_select(base: str) -> str:
+    """One row: how many values each column of a partition's file holds."""
+    return f"SELECT {', '.join(f'count({name}) AS {name}' for name in _FILE_COLUMNS)} FROM {base}"
+
+
+def day_select(day: str, base: str, primary: str | None, shape: Layout, held: Collection[str]) -> str:
     """The rows of one day's partition: what is told now (`priced`) and what stays of the old one (`base`).
 
-    Reads `beaten` (old ids that lost) and, where the source is secondary, `primary` (match_id, day).
+    Only columns that hold a value on either side: `held` are those of `base`. Reads `beaten` (old ids that lost) and,
+    where the source is secondary, `primary` (match_id, day).
     """
-    kept = ", ".join(name for name in _FILE_COLUMNS if name != "counted")
-    return _counted(f"""SELECT {kept} FROM priced WHERE day = DATE '{day}'
+    live = [name for name in _FILE_COLUMNS if name in shape.columns or name in held or name in CORE_CHARGE.sort
+            or name == "response_id"]
+    new = ", ".join(name if name in shape.columns else f"cast(NULL AS {CORE_CHARGE.type_of(name).duckdb}) AS {name}"
+                    for name in live if name != "counted")
+    old = ", ".join(name for name in live if name != "counted")
+    return _counted(f"""SELECT {new} FROM priced WHERE day = DATE '{day}'
     UNION ALL
-    SELECT {kept} FROM {base} AS b WHERE NOT EXISTS (SELECT 1 FROM beaten AS x WHERE x.record_id = b.record_id)""",
-                    day, primary)
+    SELECT {old} FROM {base} AS b WHERE NOT EXISTS (SELECT 1 FROM beaten AS x WHERE x.record_id = b.record_id)""",
+                    day, primary, (*live, "counted"))
 
 
 def recount_select(base: str, day: str, primary: str) -> str:
@@ -195,12 +212,13 @@ def keep_select(rows: str) -> str:
     return f"SELECT {', '.join(_FILE_COLUMNS)} FROM {rows} ORDER BY {', '.join(CORE_CHARGE.sort)}"
 
 
-def _counted(rows: str, day: str, primary: str | None) -> str:
-    """Sorted rows with all columns of the file."""
+def _counted(rows: str, day: str, primary: str | None, live: Collection[str] = _FILE_COLUMNS) -> str:
+    """Sorted rows with those columns of the file that are live."""
     counted = "true" if primary is None else (
         f"NOT EXISTS (SELECT 1 FROM {primary} AS p WHERE p.match_id = coalesce(r.response_id, r.record_id) "
         f"AND p.day BETWEEN DATE '{day}' - 1 AND DATE '{day}' + 1)")
-    columns = ", ".join(f"{counted} AS counted" if name == "counted" else f"r.{name}" for name in _FILE_COLUMNS)
+    columns = ", ".join(f"{counted} AS counted" if name == "counted" else f"r.{name}" for name in _FILE_COLUMNS
+                        if name in live)
     return f"SELECT {columns} FROM ({rows}) AS r ORDER BY {', '.join(f'r.{name}' for name in CORE_CHARGE.sort)}"
 
 

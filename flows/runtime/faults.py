@@ -1,7 +1,7 @@
 """Planted faults, for the tests that prove a run can be killed anywhere.
 
 `COSTOPS_FAULT=point:n:action` makes the n-th passage of a named point in the lake's writer kill the process,
-raise or sleep. It is refused unless `COSTOPS_TESTING=1` is set as well.
+stop, raise or sleep. It is refused unless `COSTOPS_TESTING=1` is set as well.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ def fault(point: str) -> None:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     if action == "sleep":
         time.sleep(30)
     raise OSError(5, f"planted fault at {point}")

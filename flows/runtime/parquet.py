@@ -51,7 +51,7 @@ class Writer:
     def add(self, rows: pa.Table) -> None:
         """More rows, in order."""
         if self.change is not None:
-            rows = self.change(rows)
+            rows = self.change(conform(rows, self.schema))
         while rows.num_rows:
             piece = rows.slice(0, ROW_GROUP - self._rows)
             rows = rows.slice(piece.num_rows)

@@ -64,9 +64,11 @@ class Days:
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
         self.lake.owe(days)
         _put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
+        con.execute(merge.combos_statement())
+        shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
         primary = self._primary(con, days)
-        self._write_new(con, days - kept, primary, done)
-        self._write_kept(con, kept, keep, primary, done)
+        self._write_new(con, days - kept, shape, primary, done)
+        self._write_kept(con, kept, keep, shape, primary, done)
         done.touched |= days
 
     def _kept(self, con: query.Connection, days: set[date]) -> set[date]:
@@ -84,9 +86,10 @@ class Days:
 
     # -- days that keep nothing --------------------------------------------------------------------------------
 
-    def _write_new(self, con: query.Connection, days: set[date], primary: str | None, done: Ingested) -> None:
+    def _write_new(self, con: query.Connection, days: set[date], shape: merge.Layout, primary: str | None,
+                   done: Ingested) -> None:
         left = set(days)
-        for day, rows in _by_day(self._stream(con, days, primary)) if days else ():
+        for day, rows in _by_day(self._stream(con, days, shape, primary)) if days else ():
             counts: Counter[str] = Counter()
             with self.lake.writer(CORE_CHARGE) as out:
                 for piece in rows:
@@ -99,10 +102,9 @@ class Days:
         for day in sorted(left):
             self._settle(day, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done)
 
-    def _stream(self, con: query.Connection, days: set[date], primary: str | None) -> Iterator[pa.Table]:
+    def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
+                primary: str | None) -> Iterator[pa.Table]:
         """The rows of some days with their costs, in the partitions' order, a row group's worth at a time."""
-        con.execute(merge.combos_statement())
-        shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
         con.execute(merge.groups_statement(shape))
         groups = con.sql("SELECT * FROM groups ORDER BY _group").to_arrow_table()
         statement, keys = merge.rates_statement(shape, by_group=groups.num_rows <= merge.MOST_GROUPS)
@@ -137,11 +139,11 @@ class Days:
 
     # -- days that keep rows of other inputs -------------------------------------------------------------------
 
-    def _write_kept(self, con: query.Connection, days: set[date], pending: str, primary: str | None,
-                    done: Ingested) -> None:
+    def _write_kept(self, con: query.Connection, days: set[date], pending: str, shape: merge.Layout,
+                    primary: str | None, done: Ingested) -> None:
         if not days:
             return
-        con.execute(merge.priced_statement({str(day) for day in days}))
+        con.execute(merge.priced_statement(shape, {str(day) for day in days}))
         bad = f"price_status IN {merge.IMPOSSIBLE}"
         shown = query.frame(con, f"SELECT day, {', '.join(_SHOWN)} FROM priced WHERE {bad} ORDER BY ALL")
         for row in shown.iter_rows(named=True):
@@ -150,7 +152,9 @@ class Days:
         for day in sorted(days):
             old = self.lake.relation(CORE_CHARGE, [self._part(day)])
             base = f"(SELECT * FROM {old} WHERE input_id NOT IN ({pending}))"
-            path = self.lake.encode(con, merge.day_select(str(day), base, primary), CORE_CHARGE)
+            held = query.frame(con, merge.held_select(base)).row(0, named=True)
+            rows = merge.day_select(str(day), base, primary, shape, {name for name, count in held.items() if count})
+            path = self.lake.encode(con, rows, CORE_CHARGE)
             counts = dict(query.frame(con, f"SELECT input_id, count(*) FROM read_parquet('{path}') GROUP BY ALL "
                                            "ORDER BY ALL").iter_rows())
             if counts:

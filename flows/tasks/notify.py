@@ -20,12 +20,12 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import polars as pl
 import tenacity
-from prefect.context import FlowRunContext
 
 from costops.flows.runtime.faults import fault
 from costops.flows.runtime.logs import LOGGER, redact
 from costops.flows.runtime.settings import Notify
 from costops.flows.tasks.run import Run
+from costops.flows.tasks.within import in_flow
 from costops.transforms.errors import Unreachable, Usage
 from costops.transforms.tables import OUT_ANOMALY, OUT_BUDGET
 
@@ -89,7 +89,7 @@ def channels(notify: Notify) -> list[str]:
     """The configured ways to people; under Prefect also an event, for automations."""
     found = [name for name, variable in (("webhook", notify.webhook_url_env), ("slack", notify.slack_url_env),
                                          ("mail", notify.smtp_url_env)) if variable]
-    return [*found, "event"] if FlowRunContext.get() else found
+    return [*found, "event"] if in_flow() else found
 
 
 def send_once(run: Run, alert: Alert, channel: str) -> bool:

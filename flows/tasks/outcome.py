@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prefect.context import FlowRunContext
-
 from costops.flows.tasks.run import Run
+from costops.flows.tasks.within import in_flow
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def finish(run: Run) -> Outcome:
     outcome = Outcome(run.run_id, run.exit_code, len(run.touched),
                       tuple(str(gate) for gate in run.gates if gate.failed), tuple(run.unreachable), tuple(run.refusals),
                       run.notes.get("report"))
-    if FlowRunContext.get():
+    if in_flow():
         from prefect.artifacts import create_markdown_artifact
 
         create_markdown_artifact(_markdown(run, outcome), key="costops-run", description="What the run did")

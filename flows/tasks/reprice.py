@@ -29,7 +29,7 @@ def reprice(run: Run, *, reference: str | None, dry_run: bool) -> tuple[pl.DataF
     totals, days = [], set()
     for part in run.lake.partitions(CORE_CHARGE):
         day = date.fromisoformat(part["day"])
-        if run.window and day not in run.window or not run.selected(part["source"]):
+        if (run.window and day not in run.window) or not run.selected(part["source"]):
             continue
         totals.append(_partition(run, part, prices, known_at, dry_run=dry_run))
         days.add(day)
@@ -52,7 +52,7 @@ def _partition(run: Run, part: dict[str, str], book: pl.DataFrame,
         FROM was AS w JOIN priced AS n USING (record_id)""")
     change = query.frame(con, _CHANGE)
     if not dry_run:
-        rows = f"SELECT p.*, w.counted FROM priced AS p JOIN was AS w USING (record_id)"
+        rows = "SELECT p.*, w.counted FROM priced AS p JOIN was AS w USING (record_id)"
         path = run.lake.encode(con, merge.keep_select(f"({rows})"), CORE_CHARGE)
         if run.lake.commit(CORE_CHARGE, part, path):
             run.partition("price", CORE_CHARGE, part, detail="repriced")

@@ -141,7 +141,8 @@ def open_lake(settings: Settings, *, write: bool = True) -> Iterator[Lake]:
     """The workspace's lake, held for writing unless it is only read; scratch goes away with it."""
     secret_variables(settings.secret_names())
     base = settings.workspace.scratch or os.environ.get("COSTOPS_SCRATCH")
-    scratch = Path(tempfile.mkdtemp(prefix="costops-", dir=base))
+    _forget_dead(Path(base or tempfile.gettempdir()))
+    scratch = Path(tempfile.mkdtemp(prefix=f"costops-{os.getpid()}-", dir=base))
     try:
         lake = Lake(open_store(settings.workspace.lake, base=settings.home), scratch)
         if write:
@@ -155,11 +156,20 @@ def open_lake(settings: Settings, *, write: bool = True) -> Iterator[Lake]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _forget_dead(base: Path) -> None:
+    """Remove the scratch folders of runs that were killed: their names tell the process, and it is gone."""
+    for folder in base.glob("costops-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and Path("/proc/self").exists() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def open_run(settings: Settings, **given: Any) -> Iterator[Run]:
     """A run on the workspace's lake; its ledger is written at the end, also after a failure."""
     with open_lake(settings) as lake:
         run = Run(settings, lake, clock.now(), **given)
+        lake.read(RUN_LEDGER, [{"day": str(run.now.date())}])      # damaged: refused before anything is written
         try:
             yield run
         finally:

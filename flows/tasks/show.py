@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import polars as pl
-from prefect.context import FlowRunContext
 
 from costops.flows.runtime.logs import LOGGER
+from costops.flows.tasks.within import in_flow
 from costops.transforms.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MOST_ROWS = 500
 
 def table(frame: pl.DataFrame, *, key: str, description: str) -> None:
     """A table artifact of the run; values as text, so that no cell can be more than text."""
-    if not FlowRunContext.get():
+    if not in_flow():
         return
     from prefect.artifacts import create_table_artifact
 
@@ -36,7 +36,7 @@ class Progress:
     def __init__(self, what: str, *, key: str) -> None:
         self.what = what
         self.artifact: UUID | None = None
-        if FlowRunContext.get():
+        if in_flow():
             from prefect.artifacts import create_progress_artifact
 
             made: Any = create_progress_artifact(0.0, key=key, description=what)
@@ -56,7 +56,7 @@ def ended(outcome: Outcome) -> Any:
 
     Everything that could be done has been done and is written before this is called.
     """
-    if not FlowRunContext.get():
+    if not in_flow():
         return outcome
     if outcome.unreachable:
         raise Unreachable("; ".join(outcome.unreachable) + " Everything else was written.")

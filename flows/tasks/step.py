@@ -11,11 +11,9 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import tenacity
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
 
 from costops.flows.runtime.logs import LOGGER
+from costops.flows.tasks.within import in_flow
 from costops.transforms.errors import Conflict, Unreachable
 
 P = ParamSpec("P")
@@ -30,9 +28,7 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
         retries = len(_DELAYS) if network else 0
-        made = task(name=function.__name__, retries=retries, retry_delay_seconds=list(_DELAYS) if network else None,
-                    retry_jitter_factor=0.5 if network else None, cache_policy=NO_CACHE, persist_result=False,
-                    retry_condition_fn=_unreachable if network else None)(function)
+        made = functools.cache(lambda: _task(function, retries))
         direct = tenacity.retry(
             stop=tenacity.stop_after_attempt(retries + 1), reraise=True,
             wait=tenacity.wait_exponential_jitter(initial=1, exp_base=4, max=20),
@@ -40,7 +36,7 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            chosen = made if FlowRunContext.get() else direct
+            chosen = made() if in_flow() else direct
             for _ in range(_CONFLICTS):
                 try:
                     return chosen(*args, **kwargs)
@@ -54,6 +50,18 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
         return call
 
     return wrap
+
+
+def _task(function: Callable[P, R], retries: int) -> Callable[P, R]:
+    """The function as a Prefect task, tried again where the far end could not be reached."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    made: Callable[P, R] = task(
+        name=function.__name__, retries=retries, retry_delay_seconds=list(_DELAYS) if retries else None,
+        retry_jitter_factor=0.5 if retries else None, cache_policy=NO_CACHE, persist_result=False,
+        retry_condition_fn=_unreachable if retries else None)(function)
+    return made
 
 
 def _unreachable(_task: object, _run: object, state: object) -> bool:

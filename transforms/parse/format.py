@@ -58,7 +58,6 @@ class Format:
                   one is seen. None: one record, one row.
     `skip`        expression: NULL for a billable row, else the reason why it is none (`failed`, `other_event` ...).
     `checks`      rule name -> expression that is true where the row contradicts itself (`impossible_count`).
-    `rank`        expression; of two rows with one record id the larger wins (a message told again, larger).
     `sidecar`     uri -> uris of files that may tell the input's time (a batch object beside its results).
     `sidecar_at`  bytes of such a file -> the time, or None.
     """
@@ -71,7 +70,6 @@ class Format:
     rows: str | None = None
     skip: str = "NULL"
     checks: Mapping[str, str] = field(default_factory=dict)
-    rank: str = "0"
     sidecar: Callable[[str], tuple[str, ...]] | None = None
     sidecar_at: Callable[[bytes], datetime | None] | None = None
 

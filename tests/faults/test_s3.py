@@ -1,0 +1,210 @@
+"""A lake in a bucket: the same bytes as on a disk, whoever else writes and whatever the network does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from costops.flows.runtime.bucket import Bucket
+from costops.flows.runtime.lease import KEY, Lease
+from costops.transforms.errors import Conflict, Refused, Unreachable
+from tests.faults.proxy import proxied
+from tests.faults.s3 import BUCKET, S3
+from tests.faults.scene import STAGES, Nursery, Scene
+
+pytestmark = [pytest.mark.server]
+
+
+def run(nursery: Nursery, scene: Scene, env: dict[str, str] | None = None) -> int:
+    nursery.start("run", {**scene.env, **(env or {})}, config=scene.config, stages=STAGES)
+    return nursery.wait()
+
+
+def store(name: str) -> Bucket:
+    made = Bucket(f"s3://{BUCKET}/{name}")
+    made.fence()
+    return made
+
+
+def test_a_lake_in_a_bucket_has_the_bytes_of_one_on_disk(nursery: Nursery, disk: Scene, bucket: Scene) -> None:
+    assert run(nursery, disk) == run(nursery, bucket) == 0
+    assert bucket.tree() == disk.tree()
+    assert run(nursery, bucket) == 0
+    assert bucket.tree() == disk.tree()
+
+
+def test_who_comes_second_is_refused_and_nothing_is_lost(s3: S3) -> None:
+    one, other = store("swap"), store("swap")
+    one.put("k", b"1")
+    assert other.read("k") == b"1"
+    one.put("k", b"2")
+    with pytest.raises(Conflict):
+        other.put("k", b"3")
+    assert one.peek("k")[0] == b"2"
+    other.forget()
+    assert other.read("k") == b"2"
+    assert other.put("k", b"3")
+
+
+def test_a_delete_of_what_another_replaced_is_refused(s3: S3) -> None:
+    one, other = store("delete"), store("delete")
+    one.put("k", b"1")
+    other.read("k")
+    one.put("k", b"2")
+    with pytest.raises(Conflict):
+        other.delete("k")
+    assert one.peek("k")[0] == b"2"
+
+
+def test_ten_writers_lose_no_update(s3: S3) -> None:
+    counter = store("storm")
+    counter.put("n", b"0")
+
+    def add() -> None:
+        done = 0
+        while done < 8:
+            mine = store("storm")
+            try:
+                mine.put("n", str(int(mine.read("n") or b"0") + 1).encode())
+                done += 1
+            except Conflict:
+                continue
+
+    threads = [threading.Thread(target=add) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert counter.peek("n")[0] == b"80"
+
+
+@pytest.mark.parametrize("how", ["lose", "503"])
+def test_a_put_whose_answer_is_lost_is_known_as_our_own(s3: S3, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The first PUT of the key is done and its answer dropped (`lose`), or refused with 503 once."""
+    hit: list[int] = []
+
+    def plan(method: str, path: str, number: int) -> str | None:
+        if method == "PUT" and path.split("?", maxsplit=1)[0].endswith("/lost/k") and not hit:
+            hit.append(number)
+            return how
+        return None
+
+    with proxied(s3.url, plan) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        mine = Bucket(f"s3://{BUCKET}/lost")
+        mine.fence()
+        assert mine.read("k") in (None, b"first lose", b"first 503")
+        assert mine.put("k", f"first {how}".encode())
+        assert mine.put("k", f"second {how}".encode()), "the version is known, so that the next put is ours too"
+        assert not any(method == "DELETE" for method, _, _ in proxy.asked)
+    assert hit
+    assert store("lost").read("k") == f"second {how}".encode()
+
+
+def test_slowdown_cut_bodies_and_a_slow_line_end_in_the_same_bytes(
+        s3: S3, nursery: Nursery, disk: Scene, bucket: Scene) -> None:
+    def plan(method: str, path: str, number: int) -> str | None:
+        if number % 5 == 4:
+            return "503"
+        if method == "GET" and number % 7 == 3:
+            return "cut"
+        return "slow" if number % 11 == 5 else None
+
+    with proxied(s3.url, plan) as proxy:
+        assert run(nursery, bucket, {"AWS_ENDPOINT_URL": proxy.url}) == 0
+        asked = len(proxy.asked)
+    assert run(nursery, disk) == 0
+    assert bucket.tree() == disk.tree()
+    assert asked < 1500, "retries are bounded"
+
+
+def test_a_store_that_is_gone_is_named_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-value")
+    gone = Bucket(f"s3://{BUCKET}/gone")
+    gone._store = __import__("obstore").store.from_url(
+        gone.uri, endpoint="http://127.0.0.1:9", client_options={"allow_http": True}, region="us-east-1",
+        retry_config={"max_retries": 0})
+    with pytest.raises(Unreachable) as told:
+        gone.read("k")
+    assert f"s3://{BUCKET}/gone/k: cannot read" in str(told.value)
+    assert "canary" not in str(told.value)
+
+
+# -- one writer at a time --------------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_while_the_lease_holds_and_its_number_only_grows(s3: S3) -> None:
+    first, second = Lease(store("lease")), Lease(store("lease"))
+    first.acquire()
+    with pytest.raises(Refused, match="another run is writing"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    assert (first.token, second.token) == (1, 2)
+    second.release()
+
+
+def test_a_dead_holder_on_this_machine_is_recognised_at_once(s3: S3) -> None:
+    holder = store("dead")
+    pid = os.fork()
+    if pid == 0:
+        Lease(holder, seconds=600).acquire()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert json.loads(holder.peek(KEY)[0] or b"{}")["holder"]
+    began = time.monotonic()
+    Lease(store("dead")).acquire()
+    assert time.monotonic() - began < 5
+
+
+def test_a_holder_stopped_longer_than_its_lease_is_refused_and_the_second_run_counts(
+        nursery: Nursery, disk: Scene, bucket: Scene) -> None:
+    """SIGSTOP in mid-run, the lease ends, another run does everything, SIGCONT: exit code 4 and no byte changed."""
+    env = {"COSTOPS_LEASE_SECONDS": "2", "COSTOPS_FAULT": "before_commit:6:stop"}
+    pid = nursery.start("run", {**bucket.env, **env}, config=bucket.config, stages=STAGES)
+    deadline = time.monotonic() + 60
+    while _state(pid) != "T":
+        assert time.monotonic() < deadline, "it never stopped"
+        time.sleep(0.05)
+    code, said = bucket.run(env={"COSTOPS_LEASE_SECONDS": "2"})
+    assert code == 4, f"the lease of a stopped holder still holds: {said}"
+    time.sleep(4.5)
+    code, said = bucket.run(env={"COSTOPS_LEASE_SECONDS": "20"})
+    assert code == 0, said
+    done = bucket.tree()
+    os.kill(pid, signal.SIGCONT)
+    assert nursery.wait() == 4
+    assert bucket.tree() == done
+    assert run(nursery, disk) == 0
+    assert done == disk.tree()
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+def test_two_runs_at_once_end_as_one(nursery: Nursery, disk: Scene, bucket: Scene) -> None:
+    children = [bucket.start("run", *(word for name in STAGES for word in ("--stage", name)),
+                             env={"COSTOPS_LOCK_WAIT": wait}) for wait in ("120", "0")]
+    codes = [child.wait(180) for child in children]
+    assert codes[0] == 0
+    assert codes[1] in (0, 4)
+    assert run(nursery, disk) == 0
+    assert bucket.tree() == disk.tree()
+
+
+def test_keys_with_signs_and_pages_of_one_are_all_read(s3: S3) -> None:
+    names = ["a+b", "a b", "ä-ö", "a=b", "x~y", "p(1)"]
+    mine = store("odd")
+    for name in names:
+        mine.put(f"{name}/k.jsonl", name.encode())
+    found = {item.key for item in mine.list()}
+    assert found == {f"{name}/k.jsonl" for name in names}
+    assert all(mine.read(f"{name}/k.jsonl") == name.encode() for name in names)
