@@ -32,7 +32,7 @@ from costops.transforms.window import Window
 
 BATCH_BYTES = 192 << 20
 BATCH_FILES = 2_000
-MEMORY = "256MB"
+MEMORY = "160MB"
 """What a batch may hold in memory; beyond, it spills to scratch."""
 
 
@@ -48,7 +48,7 @@ def format_of(source: Source, teams: Sequence[TeamRule] = ()) -> Format:
     return ingest.with_teams(form, [(rule.field, rule.pattern, rule.team) for rule in teams], source=source.name)
 
 
-def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, *, now: datetime,
+def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, *, now: datetime,  # noqa: PLR0913
                   window: Window | None = None, again: bool = False, primary_days: frozenset[date] = frozenset(),
                   progress: Callable[[int, int], None] | None = None) -> Ingested:
     """Read what is new of a source and replace the partitions that it touches.

@@ -127,7 +127,7 @@ def _budget(one: Budget, daily: pl.DataFrame, ahead: pl.DataFrame, last: date) -
     for name in ("team", "provider", "model_id", "application"):
         if (value := getattr(one, name)) is not None:
             mine = mine.filter(pl.col(name) == value)
-    spent = mine.filter(pl.col("day") >= start)["list_cost_usd"].sum()
+    spent = Decimal(mine.filter(pl.col("day") >= start)["list_cost_usd"].sum() or 0)
     share = float(spent / one.amount_usd)
     reached = [float(limit) for limit in one.thresholds if share >= limit]
     row: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The book that a run prices with: the lake's own, append only, brought up to date with what ships and what is configured."""
+"""The book that a run prices with: the lake's own, append only, kept up to date with what ships and is configured."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from costops.transforms.tables import CORE_PRICE
 from costops.transforms.units import UNIT
 
 STATE_KEY = "_state/book.json"
+NEVER = datetime(9999, 1, 1)  # noqa: DTZ001  instants of the lake carry no zone: all are UTC
 
 
 def fingerprint(settings: Settings) -> str:
@@ -132,7 +133,7 @@ def _own(one: OwnPrice, price: type) -> list:  # type: ignore[type-arg]
 def contracts_frame(contracts: tuple[Contract, ...]) -> pl.DataFrame | None:
     """Dated discounts as the multiplier of the effective cost."""
     rows = [{"provider": one.provider, "model_id": one.model_id, "account_id": None,
-             "valid_from": _instant(one.start), "valid_to": _instant(one.end) if one.end else datetime(9999, 1, 1),
+             "valid_from": _instant(one.start), "valid_to": _instant(one.end) if one.end else NEVER,
              "multiplier": (Decimal(100) - one.discount_pct) / 100, "name": one.name}
             for one in contracts if one.kind == "discount"]
     schema = {"provider": pl.String(), "model_id": pl.String(), "account_id": pl.String(),

@@ -130,5 +130,7 @@ def _unpriced_gate(run: Run) -> None:
                           f"{counts[0] or 0} of {counts[1] or 0} requests"))
 
 
-STEPS = {"ingest": ingest, "price": price, "spend": spend, "reconcile": reconcile, "close": close, "detect": detect, "forecast": forecast, "budget": budget,
-         "publish": publish}
+STEPS = {
+    "ingest": ingest, "price": price, "spend": spend, "reconcile": reconcile, "close": close, "detect": detect,
+    "forecast": forecast, "budget": budget, "publish": publish,
+}

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -46,7 +47,7 @@ def do(asked: dict[str, Any]) -> None:
     setup(-1)
     code = 70
     try:
-        code = CALLS[asked["call"]](**asked["arguments"])
+        code = CALLS[str(asked["call"])](**asked["arguments"])
     except CostopsError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
@@ -67,11 +68,12 @@ def backfill(start: str, end: str, **given: Any) -> int:
     from costops.flows.backfill import backfill as flow
 
     days = {"start": date.fromisoformat(start), "end": date.fromisoformat(end)}
-    code: int = flow.fn(days=days, **given).exit_code
+    redo: Any = flow.fn
+    code: int = redo(days=days, **given).exit_code
     return code
 
 
-CALLS = {"run": run, "backfill": backfill}
+CALLS: dict[str, Callable[..., int]] = {"run": run, "backfill": backfill}
 
 
 def say(what: object) -> None:

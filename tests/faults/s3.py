@@ -46,7 +46,8 @@ class S3:
         from botocore.config import Config
 
         config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}) if service == "s3" else None
-        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=key,
+        make: Any = boto3.client
+        return make(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=key,
                             aws_secret_access_key=secret, config=config)
 
     def objects(self, prefix: str) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ def test_the_entrypoint_loads_without_a_placeholder_and_every_parameter_has_a_he
     monkeypatch.chdir(REPO)
     path = list(sys.path)
     try:
-        flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+        flow: Any = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
     finally:
         sys.path[:] = path
     schema = parameter_schema(flow.fn).model_dump()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -25,6 +26,8 @@ from costops.transforms.tables import CORE_CHARGE, OUT_SPEND_DAILY, RUN_LEDGER
 
 STAGES = ["ingest", "price", "spend", "publish"]
 Make = Callable[..., Settings]
+
+redo: Any = backfill.fn
 
 
 def run(settings: Settings) -> None:
@@ -76,7 +79,7 @@ def test_verify_names_a_damaged_partition_and_a_backfill_mends_it(workspace: Mak
         found = verify(lake)
     assert key in found["place"].to_list()
     path.unlink(missing_ok=True)
-    backfill.fn(days={"start": date(2026, 9, 2), "end": date(2026, 9, 2)}, config=str(settings.home / "costops.toml"),
+    redo(days={"start": date(2026, 9, 2), "end": date(2026, 9, 2)}, config=str(settings.home / "costops.toml"),
                 stages=STAGES)
     assert tree(settings.home / "lake") == whole
 
@@ -188,7 +191,7 @@ def test_erase_takes_a_user_out_for_good_and_the_sums_stay(workspace: Make) -> N
     with open_run(settings) as one:
         assert erase(one, user, by="dpo")["rows"].sum() == 1
     assert user.encode() not in everything(settings)
-    backfill.fn(days={"start": date(2026, 9, 2), "end": date(2026, 9, 2)}, config=str(config), stages=STAGES)
+    redo(days={"start": date(2026, 9, 2), "end": date(2026, 9, 2)}, config=str(config), stages=STAGES)
     assert user.encode() not in everything(settings), "a backfill reads the old log again"
     with open_lake(settings, write=False) as lake:
         assert ERASED in lake.read(CORE_CHARGE)["user_id"].to_list()
