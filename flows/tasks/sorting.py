@@ -32,6 +32,7 @@ def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **
     """
     seen, row_id = Seen(), table.key[-1]
     required = [name for name in parquet.schema(table).names if name in table.required]
+    held: list[pa.Table] = []
     with lake.writer(table) as out:
         for piece in _pieces(lake, table, parts, rows, constants):
             for name in required:
@@ -41,8 +42,31 @@ def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **
             if keys[row_id].is_duplicated().any() or seen.again(keys[row_id]).any():
                 raise Refused(f"{table.name}: rows repeat the key {table.key}.")
             order = keys.with_row_index("_row").sort(table.sort, nulls_last=True, maintain_order=True)["_row"]
-            out.add(piece.take(order.to_arrow()))
+            held.append(piece.take(order.to_arrow()))
+            del piece
+            while sum(one.num_rows for one in held) >= parquet.ROW_GROUP:
+                out.add(_joined(held, parquet.ROW_GROUP))
+        if held:
+            out.add(_joined(held, parquet.ROW_GROUP))
     return out.path
+
+
+def _joined(held: list[pa.Table], most: int) -> pa.Table:
+    """The first rows of `held`, which keeps the rest, in one piece: column by column, to hold no second copy."""
+    names, schema = held[0].column_names, held[0].schema
+    over = max(sum(one.num_rows for one in held) - most, 0)
+    last = held[-1]
+    tables = [*held[:-1], last.slice(0, last.num_rows - over)]
+    rest = pa.concat_tables([last.slice(last.num_rows - over)]) if over else None
+    held[:] = [rest] if rest is not None else []
+    columns = [[one.column(name) for one in tables] for name in names]
+    del tables, last
+    made = []
+    for at, chunks in enumerate(columns):
+        made.append(pa.chunked_array([chunk for one in chunks for chunk in one.chunks], schema.field(at).type)
+                    .combine_chunks())
+        columns[at] = []
+    return pa.Table.from_arrays(made, schema=schema)
 
 
 def _pieces(lake: Lake, table: Table, parts: Sequence[Path], rows: int, constants: Mapping[str, str]
