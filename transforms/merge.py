@@ -55,6 +55,10 @@ _REPEATED = tuple(name for name in CORE_USAGE.columns if CORE_USAGE.type_of(name
 _ROW_COSTS = ("list_cost_usd", "effective_cost_usd", "request_cost_usd", "price_status", "price_id", "price_source",
               "unpriced_low_usd", "unpriced_high_usd")
 _UNIT_OF = {unit.column: unit for unit in UNITS}
+MOST_SORTED = 1_000_000
+"""So many rows are sorted at once: DuckDB's sort spills, but what it must hold grows with the rows all the same."""
+
+_PLACE = "u.used_at::DATE, g._rank, hour(u.used_at)"
 MOST_GROUPS = 5_000
 """Prices are looked up by group up to so many groups; beyond, by the columns that decide them."""
 
@@ -63,9 +67,11 @@ MOST_GROUPS = 5_000
 class Layout:
     """Which columns of a batch's usage rows vary, which are the same throughout, which repeat in groups.
 
-    `constant` holds name -> value, as text; `grouped` are texts that stand in the table `groups`; `own` vary by row.
+    `rows` counts them; `constant` holds name -> value, as text; `grouped` are texts that stand in the table `groups`;
+    `own` vary by row.
     """
 
+    rows: int
     constant: Mapping[str, str]
     grouped: tuple[str, ...]
     own: tuple[str, ...]
@@ -116,7 +122,7 @@ def layout(survey: Mapping[str, object]) -> Layout:
             grouped.append(name)
         else:
             own.append(name)
-    return Layout(constant, tuple(grouped), tuple(own))
+    return Layout(int(str(survey["rows"])), constant, tuple(grouped), tuple(own))
 
 
 def groups_statement(shape: Layout) -> str:
@@ -128,9 +134,32 @@ SELECT *, (row_number() OVER (ORDER BY _rank))::INTEGER - 1 AS _group FROM (
     SELECT *, (dense_rank() OVER (ORDER BY {order}))::INTEGER AS _rank FROM (SELECT DISTINCT {names} FROM combos))"""
 
 
+def places_select(shape: Layout, where: str) -> str:
+    """How many rows lie at which place of the order: day, rank, hour, count."""
+    return f"""SELECT {_PLACE}, count(*) FROM usage AS u JOIN groups AS g ON {_same_group(shape)}
+WHERE {where} GROUP BY ALL ORDER BY ALL"""
+
+
+def stretches(places: Sequence[tuple[object, ...]]) -> list[str]:
+    """Conditions that cut the order into stretches of at most `MOST_SORTED` rows, or of one hour of a group."""
+    starts, rows = [], 0
+    for day, rank, hour, count in places:
+        if rows and rows + int(str(count)) > MOST_SORTED:
+            starts.append(f"(DATE '{day}', {rank}, {hour})")
+            rows = 0
+        rows += int(str(count))
+    ends = [*starts, None]
+    return [" AND ".join([f"({_PLACE}) >= {start}"] * bool(start) + [f"({_PLACE}) < {end}"] * bool(end)) or "true"
+            for start, end in zip([None, *starts], ends, strict=True)]
+
+
+def _same_group(shape: Layout) -> str:
+    return " AND ".join(f"u.{name} IS NOT DISTINCT FROM g.{name}" for name in shape.grouped) or "true"
+
+
 def sorted_select(shape: Layout, where: str) -> str:
     """The batch's usage rows in the order of their partitions: own columns, `_group`, `_file`."""
-    on = " AND ".join(f"u.{name} IS NOT DISTINCT FROM g.{name}" for name in shape.grouped) or "true"
+    on = _same_group(shape)
     own = ", ".join(f"u.{name}" for name in shape.own)
     return f"""SELECT {own}, g._group, u._file FROM usage AS u JOIN groups AS g ON {on} WHERE {where}
 ORDER BY u.used_at::DATE, g._rank, u.used_at, u.record_id"""

@@ -20,6 +20,8 @@ from costops.transforms.tables import Table
 
 ROW_GROUP = 122_880
 
+pa.set_memory_pool(pa.system_memory_pool())     # what a row group took goes back to the system behind it
+
 _ARROW = {
     Type.TEXT: pa.string(), Type.FLAG: pa.bool_(), Type.COUNT: pa.int64(), Type.NUMBER: pa.float64(),
     Type.DAY: pa.date32(), Type.INSTANT: pa.timestamp("us"), Type.USD_ROW: pa.decimal128(18, 12),

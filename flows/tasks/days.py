@@ -28,6 +28,9 @@ from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
 
+MEMORY = "96MB"
+"""What the sort of a stream may hold in memory; beyond, it spills to scratch."""
+
 Note = Callable[[Iterable[dict[str, Any]]], None]
 
 
@@ -105,17 +108,18 @@ class Days:
     def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
                 primary: str | None) -> Iterator[pa.Table]:
         """The rows of some days with their costs, in the partitions' order, a row group's worth at a time."""
+        con.execute(f"SET memory_limit = '{MEMORY}'")
+        con.execute("SET threads = 1")
         con.execute(merge.groups_statement(shape))
         groups = con.sql("SELECT * FROM groups ORDER BY _group").to_arrow_table()
         statement, keys = merge.rates_statement(shape, by_group=groups.num_rows <= merge.MOST_GROUPS)
         con.execute(statement)
-        pricer = query.connect(threads=1, memory="128MB", scratch=self.lake.scratch)
+        pricer = query.connect(threads=1, memory="64MB", scratch=self.lake.scratch)
         for name in ("groups", "rates", *([primary] if primary else [])):
             _put(pricer, name, con.sql(f"SELECT * FROM {name}").to_arrow_table())
         costs = merge.costs_select(shape, keys, primary)
         inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
-        listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
-        for batch in con.sql(merge.sorted_select(shape, f"u.day IN ({listed})")).to_arrow_reader(parquet.ROW_GROUP):
+        for batch in self._sorted(con, days, shape):
             rows = pa.Table.from_batches([batch]).append_column("_row", pa.array(np.arange(batch.num_rows)))
             pricer.register("chunk", rows)
             priced = pricer.sql(costs).to_arrow_table()
@@ -125,6 +129,16 @@ class Days:
                 priced = priced.take(pc.sort_indices(place))
             yield _whole(rows, priced, shape, groups, inputs)
         pricer.close()
+
+    @staticmethod
+    def _sorted(con: query.Connection, days: set[date], shape: merge.Layout) -> Iterator[pa.RecordBatch]:
+        """The batch's rows of some days in order. More than fit are sorted a stretch of the order at a time."""
+        listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
+        places = [] if shape.rows <= merge.MOST_SORTED else query.frame(
+            con, merge.places_select(shape, f"u.day IN ({listed})")).rows()
+        for where in merge.stretches(places):
+            yield from con.sql(merge.sorted_select(shape, f"u.day IN ({listed}) AND {where}")).to_arrow_reader(
+                parquet.ROW_GROUP // 2)
 
     def _possible(self, day: date, rows: pa.Table, counts: Counter[str]) -> pa.Table:
         """The rows that may be kept; those whose cost cannot be become findings."""

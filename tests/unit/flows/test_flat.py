@@ -1,0 +1,80 @@
+"""Memory that does not grow with a day, and bytes that do not depend on how a day was cut or merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from costops.flows.runtime import parquet
+from costops.transforms import merge
+from costops.transforms.tables import CORE_CHARGE
+from tests.unit.flows.conftest import NOON, Workspace, body
+
+Make = Callable[[str], Workspace]
+
+RECORDS: list[dict[str, Any]] = [
+    body(number, at=NOON + number * 97 % 7_200, taken=1_000 + number * 37 % 900, made=number % 211 + 1,
+         team=f"team-{number % 7}", model=("gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18")[number % 2])
+    for number in range(900)]
+
+
+def charges(workspace: Workspace) -> dict[str, str]:
+    """Hash of each charge partition."""
+    return {key: value for key, value in workspace.digest().items() if key.startswith("core_charge/")}
+
+
+def test_a_day_sorted_in_stretches_has_the_same_bytes(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = make_workspace("whole"), make_workspace("cut")
+    for one in (whole, cut):
+        one.log("a.jsonl", RECORDS)
+    assert whole.run() == 0
+    monkeypatch.setattr(merge, "MOST_SORTED", 50)
+    assert cut.run() == 0
+    assert charges(cut) == charges(whole)
+
+
+def test_row_groups_priced_apart_have_the_same_bytes(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = make_workspace("one"), make_workspace("two")
+    for workspace in (one, two):
+        workspace.log("a.jsonl", RECORDS)
+    assert one.run() == 0
+    monkeypatch.setattr(merge, "MOST_GROUPS", 1)
+    assert two.run() == 0
+    assert charges(two) == charges(one)
+
+
+def test_rows_put_together_with_kept_ones_have_the_bytes_of_one_delivery(make_workspace: Make) -> None:
+    one, two = make_workspace("one"), make_workspace("two")
+    for workspace in (one, two):
+        workspace.log("a.jsonl", RECORDS[::2])
+    two.run()
+    for workspace in (one, two):
+        workspace.log("b.jsonl", RECORDS[1::2])
+        assert workspace.run() == 0
+    assert charges(two) == charges(one)
+
+
+def test_the_encoder_gives_the_same_bytes_however_rows_come_in(tmp_path: Any) -> None:
+    rows = pa.table({"record_id": [f"r-{number:06}" for number in range(3_000)],
+                     "output_tokens": [number % 91 for number in range(3_000)],
+                     "team": [None if number % 5 == 0 else f"t{number % 3}" for number in range(3_000)]})
+
+    def made(step: int) -> bytes:
+        with parquet.Writer(tmp_path / f"{step}.parquet", CORE_CHARGE) as out:
+            for start in range(0, rows.num_rows, step):
+                out.add(rows.slice(start, step))
+        return out.path.read_bytes()
+
+    assert made(3_000) == made(1_000) == made(777)
+
+
+def test_stretches_cover_the_order_without_overlap() -> None:
+    places = [("2026-10-01", 1, hour, merge.MOST_SORTED // 3) for hour in range(7)]
+    found = merge.stretches(places)
+    assert len(found) == 3
+    assert found[0].count("<") == 1
+    assert found[-1].count(">=") == 1
+    assert merge.stretches([]) == ["true"]
