@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import from_url
 
 from costops.flows.runtime.faults import fault
@@ -25,11 +26,13 @@ from costops.flows.runtime.objects import Listed
 from costops.transforms.errors import Conflict, CostopsError, Refused, Unreachable
 
 _CHUNK = 1 << 20
+_ATTEMPTS, _PAUSE, _PATIENCE = 4, 0.2, 90.0
 _TROUBLE = (BaseError, OSError)
 _TAKEN = (AlreadyExistsError, PreconditionError, FileNotFoundError)
 _STATUS = re.compile(r"\b([45]\d\d) [A-Z]")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
+T = TypeVar("T")
 Version = dict[str, str | None]
 """What tells one state of an object from another: `e_tag`, and `version` where the store has one."""
 
@@ -79,10 +82,8 @@ class Bucket:
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
         """Every object below the prefix, all pages."""
-        try:
-            found = [item for page in self._api.list(self._store, prefix=prefix or None) for item in page]
-        except _TROUBLE as error:
-            raise self._failed("list", prefix, error) from error
+        found = self._persist("list", prefix, lambda: [
+            item for page in self._api.list(self._store, prefix=prefix or None) for item in page])
         for item in sorted(found, key=lambda one: str(one["path"])):
             yield Listed(item["path"], item["size"], str(item["e_tag"] or item["last_modified"]))
 
@@ -94,13 +95,14 @@ class Bucket:
 
     def peek(self, key: str) -> tuple[bytes | None, Version]:
         """GET with the version, which is not remembered."""
-        try:
+        def get() -> tuple[bytes, Version]:
             answer = self._api.get(self._store, key)
             return bytes(answer.bytes()), _version(answer.meta)
+
+        try:
+            return self._persist("read", key, get)
         except FileNotFoundError:
             return None, _ABSENT
-        except _TROUBLE as error:
-            raise self._failed("read", key, error) from error
 
     def fetch(self, key: str, scratch: Path) -> Path | None:
         """GET into a file below `scratch`, in pieces; what this run read before is not asked for again."""
@@ -109,21 +111,21 @@ class Bucket:
         target = scratch / key
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.tmp")
-        try:
+
+        def get() -> Version:
             answer = self._api.get(self._store, key)
             with part.open("wb") as handle:
                 for piece in answer.stream(min_chunk_size=_CHUNK):
                     handle.write(piece)
-            version = _version(answer.meta)
             if part.stat().st_size != answer.meta["size"]:
-                raise Unreachable(f"{self.uri}/{key}: the answer ended early; run again.")
+                raise ConnectionError("the answer ended early")
+            return _version(answer.meta)
+
+        try:
+            version = self._persist("read", key, get)
         except FileNotFoundError:
             self._saw(key, _ABSENT)
             return None
-        except CostopsError:
-            raise
-        except _TROUBLE as error:
-            raise self._failed("read", key, error) from error
         self._saw(key, version)
         part.replace(target)
         if self._fenced:
@@ -148,17 +150,23 @@ class Bucket:
 
     def swap(self, key: str, body: bytes, base: Version, attributes: dict[str, str] | None = None) -> Version:
         """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now."""
-        try:
-            made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False,
-                                 attributes=attributes)
-        except _TAKEN as error:
-            return self._own(key, body, error)
-        except _TROUBLE as error:
-            failed = self._failed("write", key, error)
-            if isinstance(failed, Refused):
-                raise failed from error
-            return self._own(key, body, error)
-        return {"e_tag": made["e_tag"], "version": made["version"]}
+        for attempt in range(_ATTEMPTS):
+            try:
+                made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False,
+                                     attributes=attributes)
+            except _TAKEN as error:
+                return self._own(key, body, error)
+            except _TROUBLE as error:
+                # its state is unknown until it is read: done (then it is ours), or not (then it is safe to repeat)
+                found, version = self.peek(key)
+                if found == body:
+                    return version
+                if version != base or attempt == _ATTEMPTS - 1 or not _passing(error):
+                    return self._own(key, body, error)
+                time.sleep(_PAUSE * 4**attempt)
+            else:
+                return {"e_tag": made["e_tag"], "version": made["version"]}
+        raise AssertionError("the last attempt returns or raises")
 
     def _own(self, key: str, body: bytes, error: Exception) -> Version:
         """The version of our own put whose answer did not arrive; else what went wrong.
@@ -220,11 +228,24 @@ class Bucket:
 
     def _head(self, key: str) -> Version:
         try:
-            return _version(self._api.head(self._store, key))
+            return self._persist("look at", key, lambda: _version(self._api.head(self._store, key)))
         except FileNotFoundError:
             return _ABSENT
-        except _TROUBLE as error:
-            raise self._failed("look at", key, error) from error
+
+    def _persist(self, action: str, key: str, call: Callable[[], T]) -> T:
+        """Do it again where the line broke. The library repeats refused requests, not bodies that end early."""
+        began = time.monotonic()
+        for attempt in range(_ATTEMPTS):
+            try:
+                return call()
+            except FileNotFoundError:
+                raise
+            except _TROUBLE as error:
+                late = time.monotonic() - began > _PATIENCE
+                if late or attempt == _ATTEMPTS - 1 or not _passing(error):
+                    raise self._failed(action, key, error) from error
+                time.sleep(_PAUSE * 4**attempt)
+        raise AssertionError("the last attempt returns or raises")
 
     def _failed(self, action: str, key: str, error: Exception) -> CostopsError:
         """One sentence with action, place and cause. The library's own text may hold a signed address: left out."""
@@ -240,6 +261,11 @@ class Bucket:
 
 def _exactly(base: Version) -> Any:
     return {name: value for name, value in base.items() if value is not None} or "create"
+
+
+def _passing(error: Exception) -> bool:
+    """True where the line broke: an answer with a status has been repeated enough already."""
+    return isinstance(error, (GenericError, ConnectionError)) and not _STATUS.search(str(error))
 
 
 def _version(meta: Any) -> Version:
