@@ -19,7 +19,7 @@ demo: setup  ## the whole job on the shipped sample logs: a priced lake and a re
 	@$(BIN)/cost-ops demo --dir demo
 
 test: setup  ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup  ## lint, types and import rules
 	@$(BIN)/ruff check .

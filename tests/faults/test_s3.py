@@ -14,7 +14,6 @@ import pytest
 from costops.flows.runtime.bucket import Bucket
 from costops.flows.runtime.lease import KEY, Lease
 from costops.transforms.errors import Conflict, Refused, Unreachable
-from tests.faults.proxy import proxied
 from tests.faults.s3 import BUCKET, S3
 from tests.faults.scene import STAGES, Nursery, Scene
 
@@ -66,62 +65,22 @@ def test_ten_writers_lose_no_update(s3: S3) -> None:
     counter = store("storm")
     counter.put("n", b"0")
 
-    def add() -> None:
+    def add(who: int) -> None:
         done = 0
         while done < 8:
             mine = store("storm")
             try:
-                mine.put("n", str(int(mine.read("n") or b"0") + 1).encode())
+                mine.put("n", b"%d by %d" % (int((mine.read("n") or b"0").split()[0]) + 1, who))
                 done += 1
             except Conflict:
                 continue
 
-    threads = [threading.Thread(target=add) for _ in range(10)]
+    threads = [threading.Thread(target=add, args=(who,)) for who in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert counter.peek("n")[0] == b"80"
-
-
-@pytest.mark.parametrize("how", ["lose", "503"])
-def test_a_put_whose_answer_is_lost_is_known_as_our_own(s3: S3, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """The first PUT of the key is done and its answer dropped (`lose`), or refused with 503 once."""
-    hit: list[int] = []
-
-    def plan(method: str, path: str, number: int) -> str | None:
-        if method == "PUT" and path.split("?", maxsplit=1)[0].endswith("/lost/k") and not hit:
-            hit.append(number)
-            return how
-        return None
-
-    with proxied(s3.url, plan) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        mine = Bucket(f"s3://{BUCKET}/lost")
-        mine.fence()
-        assert mine.read("k") in (None, b"first lose", b"first 503")
-        assert mine.put("k", f"first {how}".encode())
-        assert mine.put("k", f"second {how}".encode()), "the version is known, so that the next put is ours too"
-        assert not any(method == "DELETE" for method, _, _ in proxy.asked)
-    assert hit
-    assert store("lost").read("k") == f"second {how}".encode()
-
-
-def test_slowdown_cut_bodies_and_a_slow_line_end_in_the_same_bytes(
-        s3: S3, nursery: Nursery, disk: Scene, bucket: Scene) -> None:
-    def plan(method: str, path: str, number: int) -> str | None:
-        if number % 5 == 4:
-            return "503"
-        if method == "GET" and number % 7 == 3:
-            return "cut"
-        return "slow" if number % 11 == 5 else None
-
-    with proxied(s3.url, plan) as proxy:
-        assert run(nursery, bucket, {"AWS_ENDPOINT_URL": proxy.url}) == 0
-        asked = len(proxy.asked)
-    assert run(nursery, disk) == 0
-    assert bucket.tree() == disk.tree()
-    assert asked < 1500, "retries are bounded"
+    assert (counter.peek("n")[0] or b"").split()[0] == b"80"
 
 
 def test_a_store_that_is_gone_is_named_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,8 +108,12 @@ class Prefect:
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         auth = self.env.get("PREFECT_API_AUTH_STRING")
-        answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=30,
-                               auth=tuple(auth.split(":", 1)) if auth else None)  # type: ignore[arg-type]
+        for pause in (0.5, 1, 2, 4, 0):                  # 503: SQLite was locked, and nothing was done
+            answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=30,
+                                   auth=tuple(auth.split(":", 1)) if auth else None)  # type: ignore[arg-type]
+            if answer.status_code != 503:
+                break
+            time.sleep(pause)
         if answer.status_code >= 400:
             raise RuntimeError(f"{answer.status_code}: {answer.text[:500]}")
         return answer.json() if answer.content else None
