@@ -77,7 +77,12 @@ COMMANDS: tuple[Command, ...] = (
              _o("--raw", action="store_true", help="do not defuse cells that a spreadsheet would run"))),
     Command("forecast", "series:forecast", "Forecasts of the lake's spend, or of any long file of daily series.",
             "cost-ops forecast --input daily.csv --output forecast.csv --horizon 30",
-            (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured")),
+            (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured"),
+             _o("--what-if", dest="what_if", action="append", default=[], metavar="CHANGE",
+                help="a change, for example 'move MODEL to MODEL 30%%', 'cache 60%%', 'batch 40%%', 'growth +20%%', "
+                     "'price MODEL -20%% from DAY'; may repeat"),
+             _o("--scenario", metavar="FILE", help="a TOML file of [[change]] blocks, before any --what-if"),
+             _o("--by-day", dest="by_day", action="store_true", help="with a scenario: per day, not per model")),
             rows=True),
     Command("anomalies", "series:anomalies", "Anomalies of the lake's spend, or of any long file of daily series.",
             "cost-ops anomalies --input daily.csv --output anomalies.csv", (_INPUT, _OUTPUT), rows=True),

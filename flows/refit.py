@@ -13,12 +13,14 @@ from costops.flows.tasks import stages as do
 from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.run import open_run
+from costops.flows.tasks.whatif import publish_what_if, sentence
 
 
 @flow(name="refit-models", validate_parameters=True)
 def refit_models(
     horizon_days: Annotated[int, Field(ge=1, le=400)] | None = None,
     config: str = "",
+    what_if: list[str] | None = None,
 ) -> Any:
     """Fit the forecast models anew on all history, and forecast with them.
 
@@ -27,7 +29,9 @@ def refit_models(
     Args:
         horizon_days: How far ahead. Empty: as in costops.toml.
         config: Path of costops.toml on the worker. Empty: ./costops.toml, else what COSTOPS_CONFIG names.
+        what_if: Changes, as `cost-ops forecast --what-if` takes them; the difference in money is published.
     """
+    changes = [sentence(one) for one in what_if or ()]          # refused before anything is done
     settings = load(config)
     if horizon_days is not None:
         settings = settings.model_copy(
@@ -38,6 +42,8 @@ def refit_models(
             if name in do.STEPS:
                 with run.stage(name):
                     do.STEPS[name](run)
+        if changes:
+            publish_what_if(run, what_if or ())
         announce(run)
         outcome = finish(run)
     return show.ended(outcome)

@@ -198,7 +198,7 @@ def detect(
     rules: Rules | None = None,
     quiet: pl.DataFrame | None = None,
     as_of: date | None = None,
-    align: bool = False,
+    align: bool | date = False,
 ) -> pl.DataFrame:
     """Return every day of every series with what was expected, how far off it was, and its kind.
 

@@ -91,8 +91,9 @@ def train(series: Sequence[Series], *, horizon: int, settings: Settings | None =
     if len(x) < 200:
         return None
     data = lgb.Dataset(
-        x, target, weight=weight, feature_name=list(NAMES), params={"max_bin": 127, "verbose": -1}, free_raw_data=False
-    )
+        x, target, weight=weight, feature_name=list(NAMES), free_raw_data=False,
+        params={"max_bin": 127, "verbose": -1, "num_threads": settings.threads},
+    )  # fmt: skip
     models = []
     for q in QUANTILES:
         params = {
@@ -124,7 +125,7 @@ def predict(model: Boosted, known: Sequence[Series], *, horizon: int) -> Array:
         ]
         x = np.vstack([f.x for f in frames])
         for q, booster in enumerate(model.models):
-            ratio = np.asarray(booster.predict(x)).reshape(len(part), horizon)
+            ratio = np.asarray(booster.predict(x, num_threads=1)).reshape(len(part), horizon)
             for i, frame in enumerate(frames):
                 out[start + i, q] = frame.from_ratio(ratio[i])
     return np.sort(out, axis=1)

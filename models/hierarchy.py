@@ -115,6 +115,11 @@ def reconcile(forecasts: pl.DataFrame, edges: pl.DataFrame, variances: pl.DataFr
     moved = pl.DataFrame(
         {"unique_id": np.repeat(names, len(days)), "ds": pl.concat([days] * len(names)), "coherent": fitted.ravel()}
     )
+    return shifted(forecasts, moved, centre)
+
+
+def shifted(forecasts: pl.DataFrame, moved: pl.DataFrame, centre: str) -> pl.DataFrame:
+    """Return forecasts with the centres of `moved` (unique_id, ds, coherent); the bounds move with them."""
     joined = forecasts.join(moved, on=["unique_id", "ds"], how="left", maintain_order="left")
     shift = pl.col("coherent") - pl.col(centre)
     moved_bounds = []

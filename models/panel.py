@@ -169,12 +169,12 @@ def _series(days: pl.DataFrame, end: date | None) -> list[Daily]:
     return out
 
 
-def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool = False) -> Panel:
+def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool | date = False) -> Panel:
     """Return daily series in the order in which they first appear.
 
     Sub-daily rows are summed to days; of two rows with one timestamp the later row counts. Rows after
     `as_of`, without a date or without a finite value are left out with a note. `align` treats the days
-    between the end of a series and the end of the panel as days without use.
+    between the end of a series and the end of the panel, or a given day, as days without use.
     """
     if panel.height == 0:
         return Panel(())
@@ -204,7 +204,7 @@ def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool = False
     days = days.filter(~overflow)
     days, strays = _without_strays(days)
     notes.append(_notes(strays, f"rows more than {LONGEST_GAP} days away from the rest left out"))
-    end = days["day"].max() if align and days.height else None
+    end = align if isinstance(align, date) else days["day"].max() if align and days.height else None
     found = {s.unique_id: s for s in _series(days, end if isinstance(end, date) else None)}
     names = order["unique_id"].to_list()
     filled = [(n, int((~found[n].observed).sum())) for n in names if n in found and not found[n].observed.all()]

@@ -24,6 +24,12 @@ MEND: dict[str, str] = {
     "amount_overflow": "the cost does not fit; the count or the price is wrong",
     "unpriced": "add a price under data/reference or in the configuration; the amount is bounded, not zero",
     "missing_day": "no record of a day between two days that have some; check the export of that day",
+    # what spend looks like
+    "night_burst": "ask the key's owner; if nobody knows of it, revoke the key",
+    "absurd_request": "look at the request: a loop, a whole archive as context, or somebody else's use of the key",
+    "new_key": "ask who made the key and what for; if nobody knows of it, revoke it",
+    "mix": "the total is calm, yet money moved to another part: check that the move was meant",
+    "forecast_drift": "the models were fitted anew; look at what changed in the series named",
     # files as delivered
     "cut_archive": "deliver the archive again whole; what was read of it is counted once",
     "archive_bomb": "unpack it by hand and check where it comes from; nothing of it was read",

@@ -1,4 +1,4 @@
-"""Daily spend as series: the total and each value of some dimensions, long: unique_id, ds, y."""
+"""Daily series of the lake: the total and each value of some dimensions, long: unique_id, ds, y."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ import polars as pl
 MOST_VALUES = 40
 """Values of a dimension that get a series of their own; the rest is in the total."""
 
+SCHEMA = {"unique_id": pl.String(), "dimension": pl.String(), "value": pl.String(), "ds": pl.Date(), "y": pl.Float64()}
 
-def daily_series(daily: pl.DataFrame, dimensions: Sequence[str], *, last: date | None = None) -> pl.DataFrame:
+
+def daily_series(daily: pl.DataFrame, dimensions: Sequence[str], *, last: date | None = None,
+                 delivered_only: bool = False) -> pl.DataFrame:
     """Spend of `out_spend_daily` per day: columns `unique_id, dimension, value, ds, y`.
 
-    Within the life of a series a day without spend is 0: the lake knows its days. `last` cuts off days that are
-    still filling. Money becomes a float here, at the door of the models.
+    Within the life of a series a day without spend is 0: the lake knows its days. With `delivered_only` the days on
+    which none of the sources of a series delivered anything are left out instead: they are missing, not cheap.
+    `last` cuts off days that are still filling. Money becomes a float here, at the door of the models.
     """
     known = daily if last is None else daily.filter(pl.col("day") <= last)
     if known.is_empty():
-        return pl.DataFrame(schema={"unique_id": pl.String(), "dimension": pl.String(), "value": pl.String(),
-                                    "ds": pl.Date(), "y": pl.Float64()})
+        return pl.DataFrame(schema=SCHEMA)
     cost = pl.col("list_cost_usd").sum().cast(pl.Float64).alias("y")
-    blocks = [known.group_by("day").agg(cost).with_columns(
-        unique_id=pl.lit("total"), dimension=pl.lit("total"), value=pl.lit("total"))]
+    parts = ["unique_id", "dimension", "value"]
+    slim = known.select("day", "source", "list_cost_usd", *dimensions)
+    cut = [slim.with_columns(unique_id=pl.lit("total"), dimension=pl.lit("total"), value=pl.lit("total"))]
     for name in dimensions:
-        most = known.group_by(name).agg(cost).drop_nulls(name).sort("y", name, descending=[True, False]).head(MOST_VALUES)
-        rows = known.join(most.select(name), on=name, how="semi").group_by(name, "day").agg(cost)
-        blocks.append(rows.with_columns(
-            unique_id=pl.format(f"{name}={{}}", pl.col(name)), dimension=pl.lit(name), value=pl.col(name)).drop(name))
-    long = pl.concat([block.select("unique_id", "dimension", "value", pl.col("day").alias("ds"), "y")
-                      for block in blocks])
-    return _filled(long, known["day"].max()).sort("unique_id", "ds")
+        most = slim.group_by(name).agg(cost).drop_nulls(name).sort("y", name, descending=[True, False]).head(MOST_VALUES)
+        cut.append(slim.join(most.select(name), on=name, how="semi").with_columns(
+            unique_id=pl.format(f"{name}={{}}", pl.col(name)), dimension=pl.lit(name), value=pl.col(name)))
+    rows = pl.concat([block.select(*parts, "day", "source", "list_cost_usd") for block in cut])
+    long = _filled(rows.group_by(*parts, pl.col("day").alias("ds")).agg(cost), known["day"].max())
+    if delivered_only:
+        there = slim.select("source", pl.col("day").alias("ds")).unique()
+        days = rows.select("unique_id", "source").unique().join(there, on="source").select("unique_id", "ds").unique()
+        long = long.join(days, on=["unique_id", "ds"], how="semi")
+    return long.sort("unique_id", "ds")
 
 
 def _filled(long: pl.DataFrame, last: object) -> pl.DataFrame:

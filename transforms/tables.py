@@ -174,7 +174,7 @@ OUT_FORECAST = Table(
     key=("unique_id", "ds"), partition=("day",), sort=("dimension", "value", "ds"),
 )
 OUT_FORECAST_SCORE = Table(
-    "out_forecast_score", "how well one series was forecast in the backtest, at one horizon",
+    "out_forecast_score", "how well one series was forecast in the backtest or lately, at one horizon; `all`: over series",
     columns("day", *_SERIES, Field("horizon", Type.COUNT, "days ahead"), Field("metric", Type.TEXT, "what is measured"),
             Field("score", Type.NUMBER, "its value")),
     key=("unique_id", "horizon", "metric"), partition=("day",), sort=("dimension", "value", "horizon", "metric"),
@@ -183,10 +183,14 @@ OUT_ANOMALY = Table(
     "out_anomaly", "one odd day of one series",
     columns("day", *_SERIES, Field("ds", Type.DAY, "the odd day"),
             *(_NUMBERS[name] for name in ("y", "expected", "lower", "upper", "score", "effect")),
-            Field("kind", Type.TEXT, "`spike`, `drop`, `level_shift`, `mix`, `missing`"),
+            Field("kind", Type.TEXT, "`spike`, `drop`, `level_shift`, `missing`; `mix`: a week's money on other parts; "
+                  "`night_burst`, `absurd_request`, `new_key`: spend that looks like theft or a loop"),
             Field("incident", Type.COUNT, "days and series of one incident share the number"),
-            Field("is_sent", Type.FLAG, "whether it alerts; the others are held back by the rate limit")),
-    key=("unique_id", "ds"), partition=("day",), sort=("ds", "dimension", "value"),
+            Field("drivers", Type.TEXT, "who shows most of the incident's money, with the share of it"),
+            Field("cause", Type.TEXT, "what moved: volume, mix, size, cache, price, in dollars"),
+            Field("is_sent", Type.FLAG, "true on the one row of an incident that alerts; old incidents and those over "
+                  "the rate limit have none")),
+    key=("unique_id", "ds", "kind"), partition=("day",), sort=("ds", "dimension", "value", "kind"),
 )
 OUT_BUDGET = Table(
     "out_budget", "one budget in one period, as seen on one day",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,8 @@ _SHOWN = 60
 
 def forecast(args: argparse.Namespace) -> int:
     """Forecast the series of a file, or print tonight's forecasts of the lake."""
+    if args.scenario or args.what_if:
+        return _scenario(args)
     if not args.input:
         return _of_lake(args, OUT_FORECAST, FORECAST_COLUMNS)
     from costops.models.forecast import forecast as ahead
@@ -29,10 +32,34 @@ def forecast(args: argparse.Namespace) -> int:
     return _put(result.forecasts.select(*FORECAST_COLUMNS, "grade"), args)
 
 
+def _scenario(args: argparse.Namespace) -> int:
+    """Baseline, scenario and difference in money: per model and in total, or per day."""
+    from costops.flows.runtime import clock
+    from costops.flows.runtime.settings import load
+    from costops.flows.tasks.forecasting import read_model
+    from costops.flows.tasks.run import open_lake
+    from costops.flows.tasks.whatif import scenario_file, sentence, what_if
+
+    if args.input:
+        raise Usage("a scenario is priced with the lake's book: leave out --input.")
+    changes = [*(scenario_file(args.scenario) if args.scenario else []), *map(sentence, args.what_if)]
+    settings = load(args.config)
+    horizon = args.horizon or settings.forecast.horizon_days
+    if not 1 <= horizon <= 400:
+        raise Usage(f"--horizon {horizon}: expected 1 to 400 days.")
+    with open_lake(settings, write=False) as lake:
+        told = what_if(lake, settings, changes, last=clock.now().date() - timedelta(days=1), horizon=horizon,
+                       fitted=read_model(lake))
+    for note in told.notes:
+        print(f"cost-ops: {note}", file=sys.stderr)
+    return _put(told.by_day if args.by_day else told.by_model, args)
+
+
 def anomalies(args: argparse.Namespace) -> int:
     """Anomalies of the series of a file, or tonight's of the lake."""
     if not args.input:
-        return _of_lake(args, OUT_ANOMALY, ("unique_id", "ds", "y", "expected", "score", "effect", "kind", "is_sent"))
+        return _of_lake(args, OUT_ANOMALY, ("unique_id", "ds", "y", "expected", "score", "effect", "kind", "incident",
+                                            "is_sent", "drivers", "cause"))
     from costops.models.anomaly import detect
 
     return _put(detect(_long(args.input)).select(ANOMALY_COLUMNS), args)

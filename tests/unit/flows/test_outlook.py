@@ -1,0 +1,372 @@
+"""Looks at a lake's spend: incidents and their one alert, patterns, forecasts that add up, drift, scenarios."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from costops.flows.command import main
+from costops.flows.runtime.settings import load
+from costops.flows.tasks import detect as looking
+from costops.flows.tasks import outlook, watched, whatif
+from costops.flows.tasks.run import Run, open_run
+from costops.transforms.check import conform
+from costops.transforms.errors import Usage
+from costops.transforms.tables import (
+    CORE_FINDING,
+    OUT_ANOMALY,
+    OUT_BUDGET,
+    OUT_FORECAST,
+    OUT_FORECAST_SCORE,
+    OUT_SPEND_DAILY,
+    OUT_SPEND_HOURLY,
+)
+
+LAST = date(2026, 10, 25)       # a Sunday
+DAYS = 90
+MODELS = {"openai": ("gpt-4o-2024-08-06", "gpt-5-mini-2025-08-07"), "anthropic": ("claude-sonnet-4-5-20250929",)}
+PRICES = {"gpt-4o-2024-08-06": (2.5, 1.25, 10.0), "gpt-5-mini-2025-08-07": (0.25, 0.025, 2.0),
+          "claude-sonnet-4-5-20250929": (3.0, 0.3, 15.0)}
+PLAIN, READ, MADE = 900_000, 100_000, 50_000
+
+
+def noise(step: int, salt: int) -> float:
+    """A little, always the same, with a calmer weekend."""
+    day = LAST - timedelta(days=step)
+    return (1.0 + 0.04 * ((step * 7919 + salt * 104_729) % 11 - 5) / 5) * (0.6 if day.weekday() >= 5 else 1.0)
+
+
+def row(day: date, provider: str, model: str, factor: float = 1.0, **more: Any) -> dict[str, Any]:
+    """One row of daily spend at list prices."""
+    plain, read, made = PRICES[model]
+    tokens = {"uncached_input_tokens": PLAIN * factor, "cache_read_tokens": READ * factor, "output_tokens": MADE * factor}
+    whole = {name: round(value) for name, value in tokens.items()}
+    costs = {"uncached_input_cost_usd": whole["uncached_input_tokens"] * plain / 1e6,
+             "cache_read_cost_usd": whole["cache_read_tokens"] * read / 1e6,
+             "output_cost_usd": whole["output_tokens"] * made / 1e6}
+    return {"month": f"{day:%Y-%m}", "day": day, "source": provider, "provider": provider, "model_id": model,
+            "service_tier": "standard", "team": "search" if provider == "openai" else "support", "api_key_id": "k1",
+            "requests": max(round(100 * factor), 1),
+            "input_tokens": whole["uncached_input_tokens"] + whole["cache_read_tokens"],
+            **whole, **{name: Decimal(str(round(value, 9))) for name, value in costs.items()},
+            "list_cost_usd": Decimal(str(round(sum(costs.values()), 9))), **more}
+
+
+def usual(steps: range = range(DAYS), *, calm: bool = False) -> list[dict[str, Any]]:
+    return [row(LAST - timedelta(days=step), provider, model, 1.0 if calm else noise(step, salt))
+            for step in steps for provider, models in MODELS.items() for salt, model in enumerate(models)]
+
+
+SUPPORT_LATELY = (pl.col("unique_id") == "team=support") & (pl.col("ds") > LAST - timedelta(days=4))
+
+
+class Place:
+    """A workspace whose lake holds given daily spend."""
+
+    def __init__(self, home: Path, patch: pytest.MonkeyPatch) -> None:
+        self.home, self.patch = home, patch
+        (home / "costops.toml").write_text(
+            f'[workspace]\nlake = "{home / "lake"}"\npublish = ["reports"]\n[forecast]\nhorizon_days = 14\n'
+            '[[budgets]]\nname = "all"\namount_usd = "100"\n'
+            '[[budgets]]\nname = "app"\napplication = "x"\namount_usd = "5"\n')
+        self.night(LAST + timedelta(days=1))
+
+    def night(self, day: date) -> None:
+        self.today = day
+
+    def fill(self, rows: list[dict[str, Any]]) -> None:
+        with self.run() as run:
+            run.lake.write(OUT_SPEND_DAILY, conform(pl.DataFrame(rows, infer_schema_length=None), OUT_SPEND_DAILY))
+
+    def run(self) -> Any:
+        self.patch.setenv("COSTOPS_NOW", f"{self.today}T06:00:00+00:00")
+        return open_run(load(str(self.home / "costops.toml")), stages=("detect", "forecast", "budget"))
+
+    def do(self, *steps: Any, **notes: Any) -> Run:
+        with self.run() as run:
+            run.notes.update(notes)
+            for step in steps:
+                step(run)
+            return run  # type: ignore[no-any-return]
+
+    def read(self, table: Any) -> pl.DataFrame:
+        with self.run() as run:
+            return run.lake.read(table)  # type: ignore[no-any-return]
+
+    def told(self, *words: str) -> int:
+        return main(["forecast", "--config", str(self.home / "costops.toml"), *words])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+# -- incidents ----------------------------------------------------------------------------------------------------
+
+def test_one_cause_is_one_alert_with_its_drivers_and_what_moved(place: Place) -> None:
+    spikes = {LAST - timedelta(days=step) for step in (2, 3)}
+    rows = [row(one["day"], one["provider"], one["model_id"], 6.0) if one["day"] in spikes
+            and one["model_id"] == "gpt-4o-2024-08-06" else one for one in usual()]
+    place.fill(rows)
+    place.do(outlook.detect)
+    odd = place.read(OUT_ANOMALY).filter(pl.col("ds").is_in(list(spikes)))
+    assert set(odd["dimension"]) >= {"total", "model_id", "team"}            # seen in all of them ...
+    assert odd["incident"].n_unique() == 1                                   # ... yet one thing
+    assert place.read(OUT_ANOMALY)["is_sent"].sum() == 1
+    sent = odd.filter("is_sent").row(0, named=True)
+    assert sent["ds"] == min(spikes)
+    assert "model_id=gpt-4o-2024-08-06" in sent["drivers"]
+    assert "team=search" in sent["drivers"]
+    assert sent["cause"].startswith("volume +")
+
+
+def test_an_old_incident_is_told_and_wakes_nobody(place: Place) -> None:
+    old = LAST - timedelta(days=40)
+    place.fill([row(one["day"], one["provider"], one["model_id"], 6.0) if one["day"] == old else one for one in usual()])
+    place.do(outlook.detect)
+    odd = place.read(OUT_ANOMALY)
+    assert old in odd["ds"].to_list()
+    assert not odd["is_sent"].any()
+
+
+def test_a_feed_that_stopped_is_missing_and_a_team_that_stopped_is_a_drop(place: Place) -> None:
+    stopped = [one for one in usual() if one["provider"] != "anthropic" or one["day"] <= LAST - timedelta(days=4)]
+    place.fill(stopped)
+    place.do(outlook.detect)
+    odd = place.read(OUT_ANOMALY).filter(SUPPORT_LATELY)
+    assert set(odd["kind"]) == {"missing"}
+    assert odd["y"].to_list() == [0.0] * 4                                   # a number: alerts print it
+    assert (odd["effect"] < 0).all()
+    quiet = [one | {"team": "other"} if one["team"] == "support" and one["day"] > LAST - timedelta(days=4) else one
+             for one in usual()]
+    place.fill(quiet)
+    place.do(outlook.detect)
+    odd = place.read(OUT_ANOMALY).filter(SUPPORT_LATELY)
+    assert "missing" not in odd["kind"].to_list()
+    assert odd.height
+
+
+def test_a_day_that_is_late_by_one_is_not_missing_yet(place: Place) -> None:
+    place.fill([one for one in usual() if one["provider"] != "anthropic" or one["day"] < LAST])
+    place.do(outlook.detect)
+    assert "missing" not in place.read(OUT_ANOMALY)["kind"].to_list()
+
+
+def test_money_that_changes_sides_is_a_mix_and_a_finding(place: Place) -> None:
+    week = {LAST - timedelta(days=step) for step in range(7)}
+    both = [(row(day, "openai", "gpt-4o-2024-08-06", 1.0 if day in week else 0.2),
+             row(day, "openai", "gpt-4o-2024-08-06", 0.2 if day in week else 1.0, team="ads", application="b"))
+            for day in (LAST - timedelta(days=step) for step in range(DAYS))]
+    place.fill([one for pair in both for one in pair])
+    place.do(outlook.detect)
+    mix = place.read(OUT_ANOMALY).filter(pl.col("kind") == "mix")
+    assert mix.select("unique_id", "ds").rows() == [("team=search", LAST)]
+    found = place.read(CORE_FINDING).filter(pl.col("source") == looking.SOURCE)
+    assert found["reason"].to_list() == ["mix"]
+    assert found["mend"].null_count() == 0
+
+
+def test_a_key_that_explodes_at_night_and_a_new_key_at_full_speed(place: Place) -> None:
+    rows = [*usual(), row(LAST, "openai", "gpt-4o-2024-08-06", 20.0, api_key_id="fresh")]
+    place.fill(rows)
+    hours = [{**row(LAST - timedelta(days=step), "openai", "gpt-4o-2024-08-06", 0.3), "hour": datetime.combine(
+        LAST - timedelta(days=step), datetime.min.time()).replace(hour=hour)} for step in range(30) for hour in (2, 14)]
+    hours[0] |= {"list_cost_usd": Decimal(400)}
+    with place.run() as run:
+        run.lake.write(OUT_SPEND_HOURLY, conform(pl.DataFrame(hours, infer_schema_length=None), OUT_SPEND_HOURLY))
+    place.do(outlook.detect)
+    odd = place.read(OUT_ANOMALY).filter(pl.col("dimension") == "api_key_id")
+    assert set(odd.select("value", "kind").rows()) == {("k1", "night_burst"), ("fresh", "new_key")}
+    assert odd["is_sent"].all()
+    assert set(place.read(CORE_FINDING)["reason"]) >= {"night_burst", "new_key"}
+
+
+# -- forecasts ----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def forecast(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A place with a forecast night, and the bytes of its lake."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = Place(tmp_path_factory.mktemp("forecast"), patch)
+        made.fill(usual())
+        made.do(outlook.detect, outlook.forecast, outlook.budget)
+        yield made
+
+
+def lake_of(place: Place) -> dict[str, bytes]:
+    root = place.home / "lake"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+            and "run_ledger" not in path.parts and path.name not in ("lock", "catalog.sql")}
+
+
+def test_parts_add_up_to_the_total_on_every_day(forecast: Place) -> None:
+    rows = forecast.read(OUT_FORECAST)
+    sums = rows.group_by("ds", "dimension").agg(pl.col("mean").sum()).pivot(on="dimension", index="ds", values="mean")
+    for name in ("provider", "model_id", "team"):
+        assert ((sums[name] - sums["total"]).abs() < 1e-9).all()
+    crossed = (pl.col("lo95") > pl.col("yhat")) | (pl.col("hi95") < pl.col("yhat")) | (pl.col("lo95") < 0)
+    assert rows.filter(crossed).is_empty()
+    level = rows.group_by("unique_id").agg(pl.col("mean").mean())
+    sizes = dict(level.iter_rows())
+    assert sizes["model_id=gpt-4o-2024-08-06"] > 5 * sizes["model_id=gpt-5-mini-2025-08-07"]      # each at its own level
+
+
+def test_scores_are_those_of_what_is_published_and_tell_how_often_the_claim_holds(forecast: Place) -> None:
+    scores = forecast.read(OUT_FORECAST_SCORE)
+    total = scores.filter((pl.col("unique_id") == "total") & (pl.col("metric") == "coverage95"))
+    assert total["horizon"].to_list() == [7, 14]
+    every = scores.filter(pl.col("unique_id") == "all")
+    got = {(row["horizon"], row["metric"]): row["score"] for row in every.iter_rows(named=True)}
+    assert got[7, "share_day_within_15"] == 1.0                              # a series this calm is easy
+    assert got[7, "series_by_day"] == 8.0
+    assert 0 <= got[30, "dependence"] <= 1
+    mape = scores.filter((pl.col("metric") == "mape") & (pl.col("horizon") == 7))["score"]
+    assert got[7, "share_day_within_10"] == (mape < 0.10).sum() / mape.len()
+
+
+def test_a_budget_of_what_is_not_forecast_gets_no_forecast_of_the_total(forecast: Place) -> None:
+    rows = {row["budget"]: row for row in forecast.read(OUT_BUDGET).iter_rows(named=True)}
+    assert rows["all"]["expected_total"] > float(rows["all"]["spent_usd"])
+    assert rows["app"]["expected_total"] is None
+
+
+def test_a_second_run_of_the_night_does_nothing(forecast: Place) -> None:
+    before = lake_of(forecast)
+    run = forecast.do(outlook.detect, outlook.forecast)
+    assert not run.wrote
+    assert lake_of(forecast) == before
+
+
+@pytest.mark.parametrize("stop", ["model", "forecast", "scores"])
+def test_a_killed_night_is_done_again_to_the_same_bytes(forecast: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        stop: str) -> None:
+    place = Place(tmp_path, monkeypatch)
+    place.fill(usual())
+    calls = {"write": 0}
+    real = watched.write
+
+    def dies(run: Run, stage: str, table: Any, rows: pl.DataFrame) -> None:
+        calls["write"] += 1
+        if stop == "model" or (stop == "forecast" and table is OUT_FORECAST_SCORE):
+            raise KeyboardInterrupt
+        real(run, stage, table, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watched, "write", dies)
+        if stop == "scores":
+            patch.setattr(watched, "done", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            place.do(outlook.forecast)
+    place.do(outlook.detect, outlook.forecast, outlook.budget)
+    assert calls["write"]
+    assert lake_of(place) == lake_of(forecast)
+
+
+def test_drift_fits_anew_and_is_a_finding(forecast: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path, monkeypatch)
+    place.fill(usual())
+    place.do(outlook.forecast)
+    old = (place.home / "lake" / "models" / "forecast.txt").read_bytes()
+    later = [row(LAST + timedelta(days=step), provider, model, 3.0) for step in range(1, 15)
+             for provider, models in MODELS.items() for model in models]
+    place.fill(usual() + later)
+    place.night(LAST + timedelta(days=15))
+    place.do(outlook.forecast)
+    found = place.read(CORE_FINDING).filter(pl.col("reason") == "forecast_drift")
+    assert "total" in found["field"].to_list()
+    assert (place.home / "lake" / "models" / "forecast.txt").read_bytes() != old
+    live = place.read(OUT_FORECAST_SCORE).filter(pl.col("metric") == "live_mae")
+    assert live.filter(pl.col("unique_id") == "total")["score"][0] > 1.0
+
+
+# -- what if ------------------------------------------------------------------------------------------------------
+
+HORIZON = 10
+CALM_DAY = {model: (PLAIN * plain + READ * read + MADE * made) / 1e6 for model, (plain, read, made) in PRICES.items()}
+
+
+def asked(place: Place, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, float]]:
+    assert place.told("--horizon", str(HORIZON), "--format", "json", *words) == 0
+    rows = json.loads(capsys.readouterr().out)
+    return {one["model_id"]: one for one in rows}
+
+
+@pytest.fixture
+def calm(place: Place) -> Place:
+    """Every day alike, so that the forecast is the day itself and each scenario can be priced by hand."""
+    place.fill(usual(range(60), calm=True))
+    return place
+
+
+def test_the_baseline_is_what_the_days_cost(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    got = asked(calm, capsys, "--what-if", "growth +0%")
+    for model, day in CALM_DAY.items():
+        assert got[model]["base_usd"] == pytest.approx(HORIZON * day, rel=1e-6)
+    assert got["total"]["difference_usd"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_traffic_moved_costs_what_the_other_model_charges_for_it(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    got = asked(calm, capsys, "--what-if", "move gpt-4o-2024-08-06 to gpt-5-mini-2025-08-07 30%")
+    by_hand = 0.3 * HORIZON * (CALM_DAY["gpt-5-mini-2025-08-07"] - CALM_DAY["gpt-4o-2024-08-06"])
+    assert got["total"]["difference_usd"] == pytest.approx(by_hand, rel=1e-6)
+    gone = -0.3 * HORIZON * CALM_DAY["gpt-4o-2024-08-06"]
+    assert got["gpt-4o-2024-08-06"]["difference_usd"] == pytest.approx(gone, rel=1e-6)
+    assert got["claude-sonnet-4-5-20250929"]["difference_usd"] == 0
+
+
+def test_a_model_that_was_never_used_is_priced_by_the_book(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    got = asked(calm, capsys, "--what-if", "move gpt-4o-2024-08-06 to gpt-4o-mini-2024-07-18 100%")
+    new = (PLAIN * 0.15 + READ * 0.075 + MADE * 0.6) / 1e6
+    assert got["gpt-4o-mini-2024-07-18"]["scenario_usd"] == pytest.approx(HORIZON * new, rel=1e-6)
+
+
+def test_a_cache_rate_moves_input_between_two_prices(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    got = asked(calm, capsys, "--what-if", "cache 60% of claude-sonnet-4-5-20250929")
+    by_hand = HORIZON * (0.6 * (PLAIN + READ) - READ) * (0.3 - 3.0) / 1e6
+    assert got["total"]["difference_usd"] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_batch_costs_half(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    got = asked(calm, capsys, "--what-if", "batch 40% of claude-sonnet-4-5-20250929")
+    by_hand = -0.2 * HORIZON * CALM_DAY["claude-sonnet-4-5-20250929"]
+    assert got["total"]["difference_usd"] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_growth_and_a_price_from_a_day_on_in_a_file(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    start = LAST + timedelta(days=6)
+    (calm.home / "s.toml").write_text(
+        f'[[change]]\nkind = "growth"\npercent = 20\nmodel = "gpt-4o-2024-08-06"\nstart = {start}\n'
+        f'[[change]]\nkind = "price"\nmodel = "gpt-4o-2024-08-06"\nunit = "output"\nprice_usd = 5.0\nstart = {start}\n')
+    got = asked(calm, capsys, "--scenario", str(calm.home / "s.toml"))
+    cheaper = CALM_DAY["gpt-4o-2024-08-06"] - MADE * 5.0 / 1e6
+    by_hand = 5 * (1.2 * cheaper - CALM_DAY["gpt-4o-2024-08-06"])
+    assert got["total"]["difference_usd"] == pytest.approx(by_hand, rel=1e-6)
+    assert calm.told("--horizon", "10", "--format", "csv", "--by-day", "--scenario", str(calm.home / "s.toml")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines if not line.endswith((",0", ",0.0"))][1] == str(start)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("move everything", "not understood"), ("move gpt-4o-2024-08-06 to no-such-model 30%", "does not sell it"),
+    ("cache 130%", "expected 0 to 100"), ("batch 10% of gpt-9", "no such model"), ("growth -120%", "less than nothing"),
+    ("price gpt-4o-2024-08-06 input 3", "give a percent, or a unit"),
+])
+def test_what_cannot_be_asked_is_refused_with_the_reason(calm: Place, capsys: pytest.CaptureFixture[str], text: str,
+                                                         said: str) -> None:
+    assert calm.told("--what-if", text) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("body", ["x = 1", "[[change]]\nkind = 'fly'", "[[change]]\nkind = 'move'\nmodel = 'a'",
+                                  "[[change]]\nkind = 'growth'\npercent = nan", "[[change", "change = 3"])
+def test_a_scenario_file_that_is_wrong_is_refused(tmp_path: Path, body: str) -> None:
+    (tmp_path / "s.toml").write_text(body)
+    with pytest.raises(Usage):
+        whatif.scenario_file(str(tmp_path / "s.toml"))
