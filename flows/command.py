@@ -79,8 +79,8 @@ COMMANDS: tuple[Command, ...] = (
             "cost-ops forecast --input daily.csv --output forecast.csv --horizon 30",
             (_INPUT, _OUTPUT, _o("--horizon", type=int, metavar="DAYS", help="how far ahead; default as configured"),
              _o("--what-if", dest="what_if", action="append", default=[], metavar="CHANGE",
-                help="a change, for example 'move MODEL to MODEL 30%%', 'cache 60%%', 'batch 40%%', 'growth +20%%', "
-                     "'price MODEL -20%% from DAY'; may repeat"),
+                help="a change: 'move MODEL to MODEL 30 percent', 'cache 60 percent', 'batch 40 percent', "
+                     "'growth +20 percent', 'price MODEL -20 percent from DAY'; may repeat"),
              _o("--scenario", metavar="FILE", help="a TOML file of [[change]] blocks, before any --what-if"),
              _o("--by-day", dest="by_day", action="store_true", help="with a scenario: per day, not per model")),
             rows=True),

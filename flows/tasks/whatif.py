@@ -64,7 +64,7 @@ class Comparison:
 
 
 _OF, _START = r"(?:\s+(?:of|for)\s+(?P<model>\S+))?", r"(?:\s+from\s+(?P<start>\d{4}-\d{2}-\d{2}))?"
-_PERCENT = r"(?P<percent>[+-]?\d+(?:\.\d+)?)\s*%"
+_PERCENT = r"(?P<percent>[+-]?\d+(?:\.\d+)?)\s*(?:%|percent)"
 _SENTENCES: dict[str, re.Pattern[str]] = {kind: re.compile(text + _START, re.IGNORECASE) for kind, text in {
     "move": rf"move\s+(?P<model>\S+)\s+to\s+(?P<to>\S+)\s+{_PERCENT}", "cache": rf"cache\s+{_PERCENT}{_OF}",
     "batch": rf"batch\s+{_PERCENT}{_OF}", "growth": rf"growth\s+{_PERCENT}{_OF}",

@@ -328,7 +328,7 @@ def test_a_model_that_was_never_used_is_priced_by_the_book(calm: Place, capsys: 
 
 
 def test_a_cache_rate_moves_input_between_two_prices(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    got = asked(calm, capsys, "--what-if", "cache 60% of claude-sonnet-4-5-20250929")
+    got = asked(calm, capsys, "--what-if", "cache 60 percent of claude-sonnet-4-5-20250929")
     by_hand = HORIZON * (0.6 * (PLAIN + READ) - READ) * (0.3 - 3.0) / 1e6
     assert got["total"]["difference_usd"] == pytest.approx(by_hand, rel=1e-6)
 
