@@ -13,7 +13,7 @@ from string import Template
 
 import duckdb
 
-FIRST_DAY = date(2026, 9, 1)
+FIRST_DAY = date(2025, 9, 1)
 
 _MODELS = ("gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18", "gpt-5-mini-2025-08-07", "gpt-5-2025-08-07",
            "gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", "o3-2025-04-16", "gpt-5-nano-2025-08-07")

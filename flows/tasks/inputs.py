@@ -60,6 +60,7 @@ class Inputs:
         self.hint_key = f"_state/hints/{source.name}.json"
         self.hints: dict[str, str] = _json(lake.store.read(self.hint_key))
         self.fresh_hints: dict[str, str] = {}
+        self._telling: dict[date, set[str]] | None = None
 
     def sort(self, found: Sequence[Found], work: Path, *, again: bool, window: Window | None
              ) -> tuple[list[Prepared], list[Prepared]]:
@@ -104,6 +105,7 @@ class Inputs:
 
     def put(self, counts: Counts) -> None:
         """Remember an input as read now; its days are filled in by `settle`."""
+        self._telling = None
         uri = counts.prepared.found.uri
         old = self.rows.get(counts.input_id)
         kept = dict(zip(old["days"] or [], old["kept_by_day"] or [], strict=True)) if old else {}
@@ -120,6 +122,7 @@ class Inputs:
 
         Without this an input read for one day would pass as known, and its other days would never be written.
         """
+        self._telling = None
         days: dict[str, set[date]] = {one: set(row["_kept"]) for one, row in self.rows.items() if row.get("_new")}
         for one, day in told:
             if one in days:
@@ -129,7 +132,8 @@ class Inputs:
 
     def settle(self, day: date, kept: dict[str, int]) -> None:
         """After a partition was written: how many of its rows came from which input."""
-        for one, row in self.rows.items():
+        for one in (kept.keys() | self._inputs_of(day)) & self.rows.keys():
+            row = self.rows[one]
             by_day = row.setdefault("_kept", dict(zip(row.get("days") or [], row.get("kept_by_day") or [],
                                                       strict=True)))
             if one in kept:
@@ -141,6 +145,15 @@ class Inputs:
                     by_day[day] = 0
                 else:
                     del by_day[day]
+
+    def _inputs_of(self, day: date) -> set[str]:
+        """The inputs that tell a day or told it."""
+        if self._telling is None:
+            self._telling = {}
+            for one, row in self.rows.items():
+                for named in row["_kept"] if "_kept" in row else row["days"] or []:
+                    self._telling.setdefault(named, set()).add(one)
+        return self._telling.get(day, set())
 
     def save(self) -> None:
         """Write `core_input` and the hints."""
