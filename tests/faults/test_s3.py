@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from costops.flows.runtime.bucket import Bucket
 from costops.flows.runtime.lease import KEY, Lease
 from costops.transforms.errors import Conflict, Refused, Unreachable
 from tests.faults.s3 import BUCKET, S3
-from tests.faults.scene import STAGES, Nursery, Scene
+from tests.faults.scene import PATH, STAGES, Nursery, Scene
 
 pytestmark = [pytest.mark.server]
 
@@ -112,11 +114,9 @@ def test_a_second_writer_is_refused_while_the_lease_holds_and_its_number_only_gr
 
 def test_a_dead_holder_on_this_machine_is_recognised_at_once(s3: S3) -> None:
     holder = store("dead")
-    pid = os.fork()
-    if pid == 0:
-        Lease(holder, seconds=600).acquire()
-        os._exit(0)
-    os.waitpid(pid, 0)
+    code = ("import os; from costops.flows.runtime.bucket import Bucket; from costops.flows.runtime.lease import Lease; "
+            f"Lease(Bucket('s3://{BUCKET}/dead'), seconds=600).acquire(); os._exit(0)")
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PATH}, check=True, timeout=60)
     assert json.loads(holder.peek(KEY)[0] or b"{}")["holder"]
     began = time.monotonic()
     Lease(store("dead")).acquire()
