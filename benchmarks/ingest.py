@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import duckdb
+import lines
 import polars as pl
-from lines import write, write_days
 
 from costops.flows.runtime import parquet
 from costops.transforms.tables import CORE_CHARGE
@@ -48,6 +50,18 @@ merge.costs_select = lambda shape, keys, primary: (
 sys.exit(main(sys.argv[1:]))
 """
 """The same run with the price look-up and every cost left out."""
+
+
+def write(path: Path, count: int) -> Path:
+    """Lines of one day, made in a process of its own: a child's peak memory starts at that of its parent."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(lines.write, path, count).result()
+
+
+def write_days(folder: Path, days: Sequence[int], count: int) -> list[Path]:
+    """The same, a file a day."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(lines.write_days, folder, days, count).result()
 
 
 @dataclass(frozen=True)
