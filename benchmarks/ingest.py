@@ -23,15 +23,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import duckdb
 import lines
 import polars as pl
+import pyarrow.parquet as pq
 
 from costops.flows.runtime import parquet
 from costops.transforms.tables import CORE_CHARGE
 
 Row = tuple[str, str, str, str]
+P = ParamSpec("P")
+R = TypeVar("R")
 RUN = ("-m", "costops.flows.command", "run", "-q", "--format", "json", "--stage", "ingest")
 PLAIN = """COPY (SELECT id, created, model, service_tier, usage.prompt_tokens, usage.completion_tokens,
     usage.prompt_tokens_details.cached_tokens, usage.completion_tokens_details.reasoning_tokens, metadata.team
@@ -52,16 +56,10 @@ sys.exit(main(sys.argv[1:]))
 """The same run with the price look-up and every cost left out."""
 
 
-def write(path: Path, count: int) -> Path:
-    """Lines of one day, made in a process of its own: a child's peak memory starts at that of its parent."""
+def apart(function: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+    """Call in a process of its own: a child's peak memory starts at that of its parent, which must stay small."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(lines.write, path, count).result()
-
-
-def write_days(folder: Path, days: Sequence[int], count: int) -> list[Path]:
-    """The same, a file a day."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(lines.write_days, folder, days, count).result()
+        return pool.submit(function, *given, **named).result()
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def least(*sides: Callable[[], Used], times: int = 3) -> list[Used]:
 
 def throughput(home: Path, rows: int) -> tuple[list[Row], Workspace]:
     """P9, P10, P14 and memory, on one file of one day."""
-    file = write(home / "lines.jsonl", rows)
+    file = apart(lines.write, home / "lines.jsonl", rows)
     empty = home / "nothing.jsonl"
     empty.touch()
     space = Workspace(home / "one")
@@ -148,9 +146,8 @@ def throughput(home: Path, rows: int) -> tuple[list[Row], Workspace]:
     ], space
 
 
-def clustering(space: Workspace, home: Path) -> list[Row]:
+def clustering(path: Path, home: Path) -> list[Row]:
     """P15: one team's cost on the partition as it lies, and on the same rows in order of time."""
-    (path,) = space.charges()
     other = home / "by-time.parquet"
     frame = pl.read_parquet(path, hive_partitioning=False).sort("used_at", "record_id")
     with parquet.Writer(other, CORE_CHARGE) as out:
@@ -171,7 +168,7 @@ def clustering(space: Workspace, home: Path) -> list[Row]:
 
 def flat(home: Path, rows: int) -> list[Row]:
     """Memory over a file five times as long."""
-    file = write(home / "many.jsonl", rows)
+    file = apart(lines.write, home / "many.jsonl", rows)
     found = Workspace(home / "many").again(file)
     size = file.stat().st_size
     file.unlink()
@@ -186,7 +183,7 @@ def history(home: Path, count: int) -> list[Row]:
     for name, days in (("week", 7), ("year", 365)):
         space = spaces[name] = Workspace(home / name)
         start = space.run(*stages)
-        write_days(space.home / "logs", range(days), count)
+        apart(lines.write_days, space.home / "logs", range(days), count)
         built = space.run(*stages)
         if name == "year":
             rows.append(("small days", f"CPU ms a day of {count:,} lines, ingest and rollups", "",
@@ -194,7 +191,7 @@ def history(home: Path, count: int) -> list[Row]:
     nights: dict[str, list[Used]] = {"week": [], "year": []}
     for night in range(3):
         for name, days in (("week", 7), ("year", 365)):
-            write_days(spaces[name].home / "logs", [days + night], count)
+            apart(lines.write_days, spaces[name].home / "logs", [days + night], count)
             nights[name].append(spaces[name].run(*stages))
     week, year = (min(nights[name], key=lambda one: one.cpu) for name in ("week", "year"))
     still = spaces["year"].run(*stages)
@@ -214,14 +211,14 @@ def history(home: Path, count: int) -> list[Row]:
 def hostile(home: Path) -> list[Row]:
     """A line of 2 GB between two good ones, and an archive that unpacks to more than it may."""
     space = Workspace(home / "hostile")
-    good = write(home / "good.jsonl", 2).read_bytes().splitlines(keepends=True)
+    good = apart(lines.write, home / "good.jsonl", 2).read_bytes().splitlines(keepends=True)
     with (space.home / "logs" / "line.jsonl").open("wb") as out:
         out.write(good[0] + b'{"id":"x","pad":"')
         for _ in range(2048):
             out.write(b"x" * (1 << 20))
         out.write(b'"}\n' + good[1])
     long = space.run()
-    kept = sum(pl.read_parquet(path, hive_partitioning=False).height for path in space.charges())
+    kept = sum(pq.read_metadata(path).num_rows for path in space.charges())
     shutil.rmtree(space.home / "logs")
     (space.home / "logs").mkdir()
     with gzip.open(space.home / "logs" / "bomb.jsonl.gz", "wb") as packed:
@@ -235,7 +232,7 @@ def hostile(home: Path) -> list[Row]:
 def table(home: Path, rows: int, *, many: int, day: int, odd: bool) -> list[Row]:
     """Every row."""
     found, space = throughput(home, rows)
-    found += clustering(space, home)
+    found += apart(clustering, space.charges()[0], home)
     shutil.rmtree(space.home)
     if many:
         found += flat(home, many)

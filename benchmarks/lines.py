@@ -35,6 +35,7 @@ def write(path: Path, count: int, *, first: int = 0, day: date = FIRST_DAY, days
     line = Template(_LINE).substitute(start=start, first=first, seconds=days * 86_400, count=count)
     con = duckdb.connect()
     con.execute("SET threads = 2")
+    con.execute("SET enable_progress_bar = false")
     con.execute(f"""COPY (
         WITH drawn AS (SELECT i, (hash(i, 1) % 1000000 + 0.5) / 1e6 AS a, (hash(i, 2) % 1000000 + 0.5) / 1e6 AS b,
             (hash(i, 3) % 1000000 + 0.5) / 1e6 AS c, (hash(i, 4) % 1000000 + 0.5) / 1e6 AS d,
