@@ -24,6 +24,7 @@ import tenacity
 from costops.flows.runtime.faults import fault
 from costops.flows.runtime.logs import LOGGER, redact
 from costops.flows.runtime.settings import Notify
+from costops.flows.tasks import metrics
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.within import in_flow
 from costops.transforms.errors import Unreachable, Usage
@@ -80,7 +81,8 @@ def _anomaly_alert(row: dict[str, Any]) -> Alert:
 
 
 def announce(run: Run) -> list[Alert]:
-    """Send what was not sent before, and tell the orchestrator. A receiver that fails does not fail the run."""
+    """Send what was not sent before; tell orchestrator and monitor. A receiver that fails does not fail the run."""
+    metrics.write(run)
     ways = channels(run.settings.notify)
     return [alert for alert in alerts_of(run) if any([send_once(run, alert, name) for name in ways])]  # noqa: C419
 
