@@ -52,6 +52,7 @@ class Bucket:
         self._fenced = False
         self._seen: dict[str, Version] = {}
         self._copies: dict[str, Path] = {}
+        self._boto: Any = None
         self.before_put: Callable[[], None] | None = None
         """Called before every change: the lease refuses here when it is lost."""
 
@@ -199,13 +200,39 @@ class Bucket:
         if self.before_put is not None:
             self.before_put()
         fault("before_delete")
-        try:
-            self._api.delete(self._store, key)
-        except FileNotFoundError:
-            pass
-        except _TROUBLE as error:
-            raise self._failed("delete", key, error) from error
+        if self.uri.startswith("s3://"):
+            self._delete_exactly(key, base)
+        else:
+            try:
+                self._api.delete(self._store, key)
+            except FileNotFoundError:
+                pass
+            except _TROUBLE as error:
+                raise self._failed("delete", key, error) from error
         self._moved(key, _ABSENT)
+
+    def _delete_exactly(self, key: str, base: Version | None) -> None:
+        """DELETE with `If-Match`, which the library does not know; one object, so that one right is enough."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        place = urlsplit(self.uri)
+        if self._boto is None:
+            self._boto = boto3.client("s3", config=Config(
+                s3={"addressing_style": "path"} if _endpoint() else {}, retries={"mode": "standard", "max_attempts": 6},
+                connect_timeout=5, read_timeout=60), region_name=_region())
+        match = {"IfMatch": base["e_tag"]} if base and base["e_tag"] else {}
+        try:
+            self._boto.delete_object(Bucket=place.netloc, Key=f"{place.path.lstrip('/')}/{key}".lstrip("/"), **match)
+        except ClientError as error:
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            if status == 412:
+                raise self._conflict(key) from None
+            if status != 404:
+                raise self._failed("delete", key, GenericError(f"{status} Answer")) from None
+        except BotoCoreError as error:
+            raise self._failed("delete", key, GenericError("no answer")) from error
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -253,8 +280,11 @@ class Bucket:
         status = _STATUS.search(str(error))
         if isinstance(error, OSError) and error.strerror and kind not in ("Generic", "PermissionDenied"):
             return Refused(f"{self.uri}/{key}: no local space or right for a copy ({error.strerror}).")
+        code = status[1] if status else ""
+        if code in ("401", "403") or "AccessDenied" in str(error):
+            kind = "Unauthenticated" if code == "401" else "PermissionDenied"
         cause = {"PermissionDenied": "permission denied", "Unauthenticated": "credentials refused",
-                 "Generic": f"answered {status[1]}" if status else "no answer"}.get(kind, kind)
+                 "Generic": f"answered {code}" if code else "no answer"}.get(kind, kind)
         return Unreachable(f"{self.uri}/{key}: cannot {action} ({cause}); check credentials, rights and network, "
                            "then run again.")
 
@@ -277,10 +307,18 @@ def _options(uri: str) -> dict[str, Any]:
     options: dict[str, Any] = {"client_options": client}
     if urlsplit(uri).scheme != "s3":
         return options
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = _endpoint()
     if endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
         if endpoint.startswith("http://"):
             client["allow_http"] = True
-    options["region"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    options["region"] = _region()
     return options
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")

@@ -89,10 +89,10 @@ class Killer:
                     "missing" if key not in found else "there" if key not in self.expected else "different"))
 
 
-def loop(kills: int, *, store: str, seed: int, jobs: tuple[str, ...] = JOBS) -> Iterator[tuple[str, Tally]]:
+def loop(kills: int, *, store: str, seed: int, jobs: tuple[str, ...] = JOBS, days: int = 6) -> Iterator[tuple[str, Tally]]:
     """So many kills in all, shared out over the jobs; each job's tally when it is done."""
     dice = random.Random(seed)
-    with scenes(len(jobs), s3=store == "s3", days=6) as made:
+    with scenes(len(jobs), s3=store == "s3", days=days) as made:
         nursery = Nursery({"POLARS_MAX_THREADS": "2"})
         try:
             for scene, job in zip(made, jobs, strict=True):
