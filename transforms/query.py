@@ -14,6 +14,7 @@ from costops.transforms.errors import Usage
 
 Connection = duckdb.DuckDBPyConnection
 Error = duckdb.Error
+_FILE_TROUBLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.InternalException)
 
 MACROS = (
     # a whole count, or NULL where it is none; a fraction is refused elsewhere, never rounded in silence
@@ -56,6 +57,14 @@ def frame(connection: Connection, sql: str, params: Mapping[str, Any] | None = N
     return made
 
 
+class Moved(Usage):
+    """A file did not read as it was planned.
+
+    The engine opens a file twice, to plan and to scan; where the file was replaced in between it fails, and asking
+    again succeeds. A damaged file fails each time.
+    """
+
+
 def ask(connection: Connection, sql: str) -> pl.DataFrame:
     """The rows of a person's query: one SELECT, which changes nothing; anything else is refused with a sentence."""
     try:
@@ -64,7 +73,8 @@ def ask(connection: Connection, sql: str) -> pl.DataFrame:
             raise Usage("the query was refused: it must be one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE).")
         return frame(connection, sql)
     except Error as error:
-        raise Usage(f"the query was refused: {str(error).strip().splitlines()[0]}") from None
+        refused = Moved if type(error) is Error or isinstance(error, _FILE_TROUBLE) else Usage
+        raise refused(f"the query was refused: {str(error).strip().splitlines()[0]}") from None
     except pl.exceptions.PolarsError as error:
         raise Usage(f"the query's result cannot be shown ({str(error).splitlines()[0]}): give each column a name of "
                     "its own, and cast what is no plain value, for example CAST(x AS VARCHAR).") from None

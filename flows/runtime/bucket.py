@@ -213,15 +213,11 @@ class Bucket:
 
     def _delete_exactly(self, key: str, base: Version | None) -> None:
         """DELETE with `If-Match`, which the library does not know; one object, so that one right is enough."""
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
         place = urlsplit(self.uri)
         if self._boto is None:
-            self._boto = boto3.client("s3", config=Config(
-                s3={"addressing_style": "path"} if _endpoint() else {}, retries={"mode": "standard", "max_attempts": 6},
-                connect_timeout=5, read_timeout=60), region_name=_region())
+            self._boto = s3_client()
         match = {"IfMatch": base["e_tag"]} if base and base["e_tag"] else {}
         try:
             self._boto.delete_object(Bucket=place.netloc, Key=f"{place.path.lstrip('/')}/{key}".lstrip("/"), **match)
@@ -314,6 +310,20 @@ def _options(uri: str) -> dict[str, Any]:
             client["allow_http"] = True
     options["region"] = _region()
     return options
+
+
+def s3_client() -> Any:
+    """A boto3 client for what the library does not offer, with the credentials as they are now.
+
+    A session of its own: boto3's default session keeps the first credentials that the process ever had.
+    """
+    import boto3
+    from botocore.config import Config
+
+    config = Config(signature_version="s3v4", s3={"addressing_style": "path"} if _endpoint() else {},
+                    retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
+    session: Any = boto3.session.Session()
+    return session.client("s3", config=config, region_name=_region())
 
 
 def _endpoint() -> str | None:

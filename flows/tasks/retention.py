@@ -155,14 +155,13 @@ def _end_uploads(store: Store, *, dry_run: bool) -> list[dict[str, object]]:
     from datetime import UTC, datetime
     from urllib.parse import urlsplit
 
+    from costops.flows.runtime.bucket import s3_client
     from costops.flows.tasks.verify import open_uploads
 
     old = [one for one in open_uploads(store.uri)
            if datetime.now(UTC) - datetime.fromisoformat(one["begun"]) > timedelta(days=1)]
     if old and not dry_run:
-        import boto3
-
-        client = boto3.client("s3")
+        client = s3_client()
         for one in old:
             client.abort_multipart_upload(Bucket=urlsplit(store.uri).netloc, Key=one["key"], UploadId=one["upload_id"])
     return [{"key": one["key"], "does": "end upload", "detail": f"begun {one['begun']}"} for one in old]

@@ -152,11 +152,10 @@ def presigned(uri: str, *, seconds: int = 3600) -> str:
     """A link to one published object for so long. It holds a signature: give it to people, never to a log."""
     from urllib.parse import urlsplit
 
-    import boto3
-    from botocore.config import Config
+    from costops.flows.runtime.bucket import s3_client
 
     place = urlsplit(uri)
-    client = boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+    client = s3_client()
     link: str = client.generate_presigned_url(
         "get_object", Params={"Bucket": place.netloc, "Key": place.path.lstrip("/")}, ExpiresIn=seconds)
     return link

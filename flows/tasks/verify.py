@@ -148,13 +148,13 @@ def open_uploads(uri: str) -> list[dict[str, str]]:
     place = urlsplit(uri)
     if place.scheme != "s3":
         return []
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from costops.flows.runtime.bucket import s3_client
     from costops.transforms.errors import Unreachable
 
     try:
-        client = boto3.client("s3")
+        client = s3_client()
         pages = client.get_paginator("list_multipart_uploads").paginate(
             Bucket=place.netloc, Prefix=place.path.lstrip("/"))
         return [{"key": one["Key"], "upload_id": one["UploadId"], "begun": str(one["Initiated"])}

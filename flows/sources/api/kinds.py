@@ -103,7 +103,7 @@ def _explorer(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
     """Through boto3 and its own chain of credentials; `key` and `secret` where they are given."""
     import boto3
 
-    client = boto3.client("ce", region_name=str(access.options.get("region", "us-east-1")),
+    client = boto3.session.Session().client("ce", region_name=str(access.options.get("region", "us-east-1")),
                           endpoint_url=access.base_url, aws_access_key_id=access.key,
                           aws_secret_access_key=access.secret)
     return None, cloud_costs.cost_explorer(client, window, services=tuple(access.options.get("services", ())))
