@@ -114,7 +114,7 @@ _INPUTS = (
     Field("findings", _COUNT, "records set aside with a reason, see `core_finding`"),
     Field("non_billable", _COUNT, "records that carry no billable usage: failed requests, message chunks, "
           "other events"),
-    Field("late_records", _COUNT, "rows kept whose day lies before the day in the input's name"),
+    Field("late_records", _COUNT, "rows kept that lie before the day, or the hour, in the input's name"),
     Field("days", Type.DAYS, "days that it touches"),
     Field("kept_by_day", Type.COUNTS, "rows kept on each of `days`"),
 )

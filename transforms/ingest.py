@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from costops.transforms.parse.format import (
     COUNT,
@@ -278,9 +279,13 @@ def _filled(expression: str, options: Mapping[str, str]) -> str:
     return expression
 
 
-def input_id(source: str, uri: str) -> str:
-    """The id of an input of a source, the same whatever its bytes."""
-    return hashlib.sha256(f"{source}\x1f{uri}".encode()).hexdigest()[:12]
+def input_id(source: str, uri: str, named: date | None) -> str:
+    """The id of an input of a source, the same whatever its bytes; ids sort by the day in the name, none last.
+
+    Between two copies of a record the one in the earlier input counts, so that only what really came late is late.
+    """
+    day = (named - date(1970, 1, 1)).days if named else 0xFFFF
+    return f"{day:04x}" + hashlib.sha256(f"{source}\x1f{uri}".encode()).hexdigest()[:12]
 
 
 def _identifier(name: str) -> str:

@@ -6,8 +6,9 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -161,6 +162,15 @@ def file_day(uri: str) -> date | None:
                 return date(int(match[1]), int(match[2]), int(match[3]))
             except ValueError:
                 continue
+    return None
+
+
+def file_hour(uri: str) -> datetime | None:
+    """The hour that an input's folders tell: /2026/10/01/05/, y=2026/m=10/d=01/h=05; None where they tell only a day."""
+    for pattern in (r"/(20\d\d)/(\d\d)/(\d\d)/(\d\d)(?=/)", r"y=(20\d\d)/m=(\d\d)/d=(\d\d)/h=(\d\d)"):
+        if match := re.search(pattern, uri):
+            with suppress(ValueError):
+                return datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type]
     return None
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from costops.flows.runtime import parquet
 from costops.flows.runtime.lake import Lake
@@ -94,16 +95,20 @@ class Days:
         left = set(days)
         for day, rows in _by_day(self._stream(con, days, shape, primary)) if days else ():
             counts: Counter[str] = Counter()
+            late: Counter[str] = Counter()
+            hours = self.state.hours(day)
             with self.lake.writer(CORE_CHARGE) as out:
                 for piece in rows:
-                    out.add(self._possible(day, piece, counts))
+                    kept = self._possible(day, piece, counts)
+                    late += _late(kept, hours)
+                    out.add(kept)
             if counts:
                 left.discard(day)
-                self._settle(day, counts, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done)
+                self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done)
             else:
                 out.path.unlink()
         for day in sorted(left):
-            self._settle(day, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done)
+            self._settle(day, {}, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done)
 
     def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
                 primary: str | None) -> Iterator[pa.Table]:
@@ -171,17 +176,20 @@ class Days:
             path = self.lake.encode(con, rows, CORE_CHARGE)
             counts = dict(query.frame(con, f"SELECT input_id, count(*) FROM read_parquet('{path}') GROUP BY ALL "
                                            "ORDER BY ALL").iter_rows())
+            hours = self.state.hours(day)
+            late = _late(pq.read_table(path, columns=["input_id", "used_at"]), hours) if hours else {}
             if counts:
                 changed = self.lake.commit(CORE_CHARGE, self._part(day), path)
             else:
                 path.unlink()
                 changed = self.lake.remove(CORE_CHARGE, self._part(day))
-            self._settle(day, counts, changed, done)
+            self._settle(day, counts, late, changed, done)
 
     # -- both --------------------------------------------------------------------------------------------------
 
-    def _settle(self, day: date, counts: Mapping[str, int], changed: bool, done: Ingested) -> None:
-        self.state.settle(day, dict(counts))
+    def _settle(self, day: date, counts: Mapping[str, int], late: Mapping[str, int], changed: bool,
+                done: Ingested) -> None:
+        self.state.settle(day, dict(counts), late)
         done.rows_kept += sum(counts.values())
         if changed:
             done.changed.add(day)
@@ -223,6 +231,16 @@ class Days:
 
 
 _SHOWN = ["record_id", "input_id", "price_status", "input_tokens", "output_tokens"]
+
+
+def _late(rows: pa.Table, hours: Mapping[str, datetime]) -> Counter[str]:
+    """Rows by input that lie before the hour in their input's name."""
+    if not hours:
+        return Counter()
+    begins = pa.array(list(hours.values()), pa.timestamp("us"))
+    began = begins.take(pc.index_in(rows.column("input_id").cast(pa.string()), pa.array(list(hours))))
+    late = rows.column("input_id").filter(pc.less(rows.column("used_at"), began))
+    return Counter({one["values"]: one["counts"] for one in pc.value_counts(late).to_pylist()})
 
 
 def _whole(rows: pa.Table, priced: pa.Table, shape: merge.Layout, groups: pa.Table,

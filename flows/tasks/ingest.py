@@ -21,7 +21,7 @@ from costops.flows.runtime.settings import Attribution, Settings, Source, TeamRu
 from costops.flows.sources import files
 from costops.flows.sources.files import Prepared
 from costops.flows.tasks.days import Days
-from costops.flows.tasks.inputs import Counts, Ingested, Inputs
+from costops.flows.tasks.inputs import Counts, Ingested, Inputs, id_of
 from costops.flows.tasks.reading import Records
 from costops.flows.tasks.setaside import SetAside
 from costops.transforms import ingest, query
@@ -68,7 +68,7 @@ def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataF
         reread = fresh + state.neighbours(modified, found, fresh, work, window)
         done.inputs_known = len(found) - len(reread)
         reader = _Reader(lake, settings, source, book, state, now=now, window=window)
-        pending = {ingest.input_id(source.name, one.found.uri) for one in reread}
+        pending = {id_of(source.name, one.found.uri) for one in reread}
         for number, batch in enumerate(_batches(reread)):
             reader.take(batch, pending, work / f"batch-{number}", done)
             if not modified:
@@ -101,7 +101,7 @@ class _Reader:
         """Parse a batch, set the bad aside, price the good and replace their days."""
         work.mkdir(parents=True, exist_ok=True)
         con = query.connect(scratch=work, memory=MEMORY)
-        counts = [Counts(one, ingest.input_id(self.source.name, one.found.uri)) for one in batch]
+        counts = [Counts(one, id_of(self.source.name, one.found.uri)) for one in batch]
         self.records.parse(con, counts, work)
         self.aside.judge(con, counts)
         con.execute("CREATE OR REPLACE TEMP VIEW usage AS " + ingest.usage_select(

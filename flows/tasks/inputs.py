@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from costops.flows.sources.files import Found, Prepared
 from costops.transforms import ingest
 from costops.transforms.tables import CORE_INPUT
 from costops.transforms.window import Window
+
+
+def id_of(source: str, uri: str) -> str:
+    """The id of an input of a source."""
+    return ingest.input_id(source, uri, files.file_day(uri))
 
 
 @dataclass
@@ -56,7 +61,8 @@ class Inputs:
         self.lake, self.source = lake, source
         self.partition = {"source": source.name}
         self.rows: dict[str, dict[str, Any]] = {
-            row["input_id"]: row for row in lake.read(CORE_INPUT, [self.partition]).iter_rows(named=True)}
+            row["input_id"]: row | {"_late": _late_in_day(row)}
+            for row in lake.read(CORE_INPUT, [self.partition]).iter_rows(named=True)}
         self.hint_key = f"_state/hints/{source.name}.json"
         self.hints: dict[str, str] = _json(lake.store.read(self.hint_key))
         self.fresh_hints: dict[str, str] = {}
@@ -67,7 +73,7 @@ class Inputs:
         """The inputs that are new or changed, prepared for reading; and of these the changed ones."""
         fresh, modified = [], []
         for one in found:
-            row = self.rows.get(ingest.input_id(self.source.name, one.uri))
+            row = self.rows.get(id_of(self.source.name, one.uri))
             touches = again and (window is None or row is None or any(day in window for day in row["days"] or []))
             due = row is not None and _due(row, window)
             if row and not (touches or due) and self.hints.get(one.uri) == one.listed.version:
@@ -87,13 +93,13 @@ class Inputs:
                    work: Path, window: Window | None) -> list[Prepared]:
         """Every other input that shares a day with the former state of a changed one, of the days to be written."""
         days = {day for one in modified
-                for day in self.rows[ingest.input_id(self.source.name, one.found.uri)]["days"] or []
+                for day in self.rows[id_of(self.source.name, one.found.uri)]["days"] or []
                 if window is None or day in window}
         if not days:
             return []
         taken = {one.found.uri for one in fresh}
         return [self._prepare(one, work) for one in found if one.uri not in taken
-                and (row := self.rows.get(ingest.input_id(self.source.name, one.uri)))
+                and (row := self.rows.get(id_of(self.source.name, one.uri)))
                 and days & set(row["days"] or [])]
 
     def _prepare(self, one: Found, work: Path) -> Prepared:
@@ -113,6 +119,7 @@ class Inputs:
             "source": self.source.name, "input_id": counts.input_id, "uri": uri, "kind": self.source.kind,
             "content_sha256": counts.prepared.sha256, "lines_read": counts.lines, "findings": counts.findings,
             "non_billable": counts.skipped, "_kept": {**dict.fromkeys(counts.told, 0), **kept}, "_told": counts.told,
+            "_late": old["_late"] if old else 0,
             "_new": old is None or old["content_sha256"] != counts.prepared.sha256,
         }
         self.fresh_hints[uri] = counts.prepared.found.listed.version
@@ -130,12 +137,19 @@ class Inputs:
         for one, named in days.items():
             self.rows[one]["_kept"].update(dict.fromkeys(day for day in named if day not in window))
 
-    def settle(self, day: date, kept: dict[str, int]) -> None:
-        """After a partition was written: how many of its rows came from which input."""
+    def hours(self, day: date) -> dict[str, datetime]:
+        """The inputs of that day whose name tells an hour, with its beginning."""
+        return {one: hour for one, row in self.rows.items()
+                if (hour := files.file_hour(row["uri"])) and hour.date() == day}
+
+    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int]) -> None:
+        """After a partition was written: how many of its rows came from which input, and how many after their hour."""
         for one in (kept.keys() | self._inputs_of(day)) & self.rows.keys():
             row = self.rows[one]
             by_day = row.setdefault("_kept", dict(zip(row.get("days") or [], row.get("kept_by_day") or [],
                                                       strict=True)))
+            if day == files.file_day(row["uri"]):
+                row["_late"] = late.get(one, 0)
             if one in kept:
                 by_day[day] = kept[one]
             elif day in by_day:
@@ -168,7 +182,7 @@ class Inputs:
                 row |= {
                     "days": days, "kept_by_day": [kept[day] for day in days], "rows_kept": total,
                     "duplicates": row["lines_read"] - total - row["findings"] - row["non_billable"] if whole else None,
-                    "late_records": sum(kept[day] or 0 for day in days if named and day < named),
+                    "late_records": _before(kept, named) + row["_late"],
                 }
             rows.append({name: row[name] for name in CORE_INPUT.columns})
         if rows:
@@ -183,6 +197,17 @@ def _due(row: dict[str, Any], window: Window | None) -> bool:
     """True where the input told of days that were not written yet."""
     return any(count is None and (window is None or day in window)
                for day, count in zip(row["days"] or [], row["kept_by_day"] or [], strict=True))
+
+
+def _before(kept: Mapping[date, int | None], named: date | None) -> int:
+    """Rows kept whose day lies before the day in the input's name."""
+    return sum(count or 0 for day, count in kept.items() if named and day < named)
+
+
+def _late_in_day(row: Mapping[str, Any]) -> int:
+    """Of the late rows that the lake knows of an input, those of the input's own day."""
+    kept = dict(zip(row["days"] or [], row["kept_by_day"] or [], strict=True))
+    return (row["late_records"] or 0) - _before(kept, files.file_day(row["uri"]))
 
 
 def _drop(prepared: Prepared, work: Path) -> None:
