@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -170,7 +170,8 @@ def file_hour(uri: str) -> datetime | None:
     for pattern in (r"/(20\d\d)/(\d\d)/(\d\d)/(\d\d)(?=/)", r"y=(20\d\d)/m=(\d\d)/d=(\d\d)/h=(\d\d)"):
         if match := re.search(pattern, uri):
             with suppress(ValueError):
-                return datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type]
+                year, month, day, hour = (int(part) for part in match.groups())
+                return datetime.combine(date(year, month, day), time(hour))
     return None
 
 
