@@ -22,6 +22,7 @@ MOST_YOUNG = 60
 ENOUGH = 60  # series; a smaller panel is taught with synthetic ones beside its own
 REPORTED = (7, 30, 90)
 FURTHEST = 1_100  # days; no daily model says anything about year four
+LATEST = 60  # days that a series may end before the day after which all are forecast
 SCHEMA = {
     "unique_id": pl.String, "ds": pl.Date, "cutoff": pl.Date, "yhat": pl.Float64,
     "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
@@ -213,9 +214,10 @@ def _mean_of(centre: Array, bounds: dict[str, Array], segment: str) -> Array:
     return 0.0625 * outer + 0.2375 * inner + 0.4 * centre
 
 
-def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon: int) -> dict[str, object]:
-    """Return the columns of one series' forecast, back in its own unit."""
+def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, days: slice) -> dict[str, object]:
+    """Return the columns of one series' forecast for some of the days after its end, back in its own unit."""
     segment = backtest.segment(one.y)
+    horizon = view.found[0].mean.size
     name = _name(view, decision)
     if is_retired(one.y) or not one.y.any():
         # switched off: zero is expected, and the old level is what a restart would look like
@@ -229,14 +231,15 @@ def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, horizon
         bounds = _bounds(centre, view, segment, fitted, one.y.size)
     with np.errstate(over="ignore"):  # what leaves the range of floats is refused by the caller
         parts = {"yhat": centre, **bounds, "mean": _mean_of(centre, bounds, segment)}
-        values = {key: part * one.scale for key, part in parts.items()}
+        values = {key: part[days] * one.scale for key, part in parts.items()}
+    steps = range(1, horizon + 1)[days]
     return {
-        "unique_id": [one.unique_id] * horizon,
-        "ds": [one.last + timedelta(days=step) for step in range(1, horizon + 1)],
-        "cutoff": [one.last] * horizon,
+        "unique_id": [one.unique_id] * len(steps),
+        "ds": [one.last + timedelta(days=step) for step in steps],
+        "cutoff": [one.last] * len(steps),
         **values,
-        "model": [name] * horizon,
-        "grade": [decision.grade] * horizon,
+        "model": [name] * len(steps),
+        "grade": [decision.grade] * len(steps),
     }
 
 
@@ -313,10 +316,12 @@ def forecast(
     fitted: Fitted | None = None,
     with_backtest: bool = True,
     as_of: date | None = None,
-    align: bool = False,
+    after: date | None = None,
     settings: Settings | None = None,
 ) -> Result:
-    """Return forecasts of every series for the `horizon` days after its last value.
+    """Return forecasts of every series for the `horizon` days after its last value, or after the day `after`.
+
+    With `after` all series are forecast for the same days: one that ends earlier is forecast further.
 
     Nothing is ever NaN, and no bound of a non-negative series is negative. A series that cannot be
     forecast is a row in `refusals`. With `fitted`, nothing is trained; without a backtest nothing is
@@ -324,7 +329,7 @@ def forecast(
     """
     if not 1 <= horizon <= FURTHEST:
         raise ValueError(f"horizon is {horizon}; expected 1 to {FURTHEST} days")
-    cleaned: Panel = clean(panel, as_of=as_of, align=align)
+    cleaned: Panel = clean(panel, as_of=as_of)
     tested: list[Fold] = []
     if fitted is None:
         fitted, tested = fit(cleaned.series, horizon=horizon, settings=settings)
@@ -332,11 +337,17 @@ def forecast(
         chosen = [cleaned.series[i] for i in _spread(len(cleaned.series), MOST_TESTED)]
         tested = backtest.folds(chosen, min(horizon, fitted.horizon), fitted.past)
         fitted = replace(fitted, decisions={**fitted.decisions, **_decide(tested, fitted)})
-    views = backtest.outlooks([backtest.to_series(s) for s in cleaned.series], horizon, fitted.boosted)
+    skipped = {s.unique_id: max((after - s.last).days, 0) if after else 0 for s in cleaned.series}
+    ended = [(s.unique_id, f"ends on {s.last}, {skipped[s.unique_id]} days early") for s in cleaned.series
+             if skipped[s.unique_id] > LATEST]  # fmt: skip
+    current = [s for s in cleaned.series if skipped[s.unique_id] <= LATEST]
+    lead = max((skipped[s.unique_id] for s in current), default=0)
+    views = backtest.outlooks([backtest.to_series(s) for s in current], horizon + lead, fitted.boosted)
     blocks = []
-    for one, view in zip(cleaned.series, views, strict=True):
+    for one, view in zip(current, views, strict=True):
         decision = fitted.decisions.get(one.unique_id, Decision())
-        blocks.append(pl.DataFrame(_rows(one, view, fitted, decision, horizon), schema=SCHEMA))
+        days = slice(skipped[one.unique_id], skipped[one.unique_id] + horizon)
+        blocks.append(pl.DataFrame(_rows(one, view, fitted, decision, days), schema=SCHEMA))
     scale = {s.unique_id: s.scale for s in cleaned.series}
     scored = [
         row
@@ -347,7 +358,7 @@ def forecast(
     bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95", "mean").is_finite()))
     lost = bad["unique_id"].unique(maintain_order=True).to_list()
     reasons = [(name, "its forecast leaves the range of floating point numbers") for name in lost]
-    beyond = pl.DataFrame(reasons, schema=REFUSAL_SCHEMA, orient="row")
+    beyond = pl.DataFrame([*ended, *reasons], schema=REFUSAL_SCHEMA, orient="row")
     return Result(
         forecasts=out.filter(~pl.col("unique_id").is_in(lost)),
         scores=pl.DataFrame(scored, schema=scores.SCHEMA),

@@ -24,21 +24,33 @@ def daily_series(daily: pl.DataFrame, dimensions: Sequence[str], *, last: date |
     known = daily if last is None else daily.filter(pl.col("day") <= last)
     if known.is_empty():
         return pl.DataFrame(schema=SCHEMA)
-    cost = pl.col("list_cost_usd").sum().cast(pl.Float64).alias("y")
-    parts = ["unique_id", "dimension", "value"]
-    slim = known.select("day", "source", "list_cost_usd", *dimensions)
-    cut = [slim.with_columns(unique_id=pl.lit("total"), dimension=pl.lit("total"), value=pl.lit("total"))]
-    for name in dimensions:
-        most = slim.group_by(name).agg(cost).drop_nulls(name).sort("y", name, descending=[True, False]).head(MOST_VALUES)
-        cut.append(slim.join(most.select(name), on=name, how="semi").with_columns(
-            unique_id=pl.format(f"{name}={{}}", pl.col(name)), dimension=pl.lit(name), value=pl.col(name)))
-    rows = pl.concat([block.select(*parts, "day", "source", "list_cost_usd") for block in cut])
-    long = _filled(rows.group_by(*parts, pl.col("day").alias("ds")).agg(cost), known["day"].max())
+    rows = _cut(known, dimensions)
+    long = _filled(rows.group_by(*_IDS, pl.col("day").alias("ds")).agg(_COST), known["day"].max())
     if delivered_only:
-        there = slim.select("source", pl.col("day").alias("ds")).unique()
+        there = known.select("source", pl.col("day").alias("ds")).unique()
         days = rows.select("unique_id", "source").unique().join(there, on="source").select("unique_id", "ds").unique()
         long = long.join(days, on=["unique_id", "ds"], how="semi")
     return long.sort("unique_id", "ds")
+
+
+def series_sources(daily: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
+    """What each source is of each day of each series: columns `unique_id, source, ds, y`."""
+    return _cut(daily, dimensions).group_by("unique_id", "source", pl.col("day").alias("ds")).agg(_COST)
+
+
+_IDS = ("unique_id", "dimension", "value")
+_COST = pl.col("list_cost_usd").sum().cast(pl.Float64).alias("y")
+
+
+def _cut(daily: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
+    """Rows of daily spend once for the total and once for each of the largest values of each dimension."""
+    slim = daily.select("day", "source", "list_cost_usd", *dimensions)
+    cut = [slim.with_columns(unique_id=pl.lit("total"), dimension=pl.lit("total"), value=pl.lit("total"))]
+    for name in dimensions:
+        most = slim.group_by(name).agg(_COST).drop_nulls(name).sort("y", name, descending=[True, False]).head(MOST_VALUES)
+        cut.append(slim.join(most.select(name), on=name, how="semi").with_columns(
+            unique_id=pl.format(f"{name}={{}}", pl.col(name)), dimension=pl.lit(name), value=pl.col(name)))
+    return pl.concat([block.select(*_IDS, "day", "source", "list_cost_usd") for block in cut])
 
 
 def _filled(long: pl.DataFrame, last: object) -> pl.DataFrame:

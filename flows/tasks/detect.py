@@ -48,10 +48,13 @@ def detect(run: Run) -> None:
     if watched.stands(run, "detect", OUT_ANOMALY, made):
         return
     daily = run.lake.read(OUT_SPEND_DAILY)
-    series = watched.series(run, daily, delivered_only=True)
+    if daily.is_empty():
+        return
+    seen_days = watched.series(run, daily, delivered_only=True)
+    series = seen_days.series
     if series.is_empty():
         return
-    days, ends = _odd_days(run, series)
+    days, ends = _odd_days(run, series, seen_days.left_out)
     seen = patterns.found(run, daily)
     rows = pl.concat([days.select(_ROW), _numbered(seen, days).select(_ROW)])
     rows = _told(rows, daily, usual=_usual(series), last=ends)
@@ -60,15 +63,15 @@ def detect(run: Run) -> None:
     watched.done(run, "detect", made, rows.height)
 
 
-def _odd_days(run: Run, series: pl.DataFrame) -> tuple[pl.DataFrame, date]:
-    """Flagged days with their incident, and the last day looked at."""
+def _odd_days(run: Run, series: pl.DataFrame, filling: pl.DataFrame) -> tuple[pl.DataFrame, date]:
+    """Flagged days with their incident, and the last day looked at; days that are still filling are not odd."""
     from costops.models.anomaly import detect as find
     from costops.models.incident import events, incidents
 
     newest: date = series["ds"].max()  # type: ignore[assignment]
     end = min(watched.yesterday(run), newest + timedelta(days=SILENT_DAYS))
     end = newest if (end - newest).days < 2 else end
-    flags = find(series.select("unique_id", "ds", "y"), align=end)
+    flags = find(series.select("unique_id", "ds", "y"), align=end, quiet=filling)
     missing = pl.col("kind") == "missing"
     late = missing & (pl.col("ds") == end) & ~(missing & pl.col("is_anomaly")).shift(fill_value=False).over("unique_id")
     flags = flags.filter(pl.col("is_anomaly") & ~late & (pl.col("ds") > end - timedelta(days=SHOWN_DAYS))).with_columns(

@@ -49,9 +49,13 @@ def forecast(run: Run) -> None:
         return
     from costops.models.forecast import forecast as ahead
 
-    series = watched.series(run, run.lake.read(OUT_SPEND_DAILY))
-    if series.is_empty():
+    daily = run.lake.read(OUT_SPEND_DAILY)
+    if daily.is_empty():
         return
+    seen = watched.series(run, daily)
+    if seen.series.is_empty():
+        return
+    series = seen.series.filter(pl.col("ds") <= seen.last)      # what adds up knows the same days
     horizon = run.settings.forecast.horizon_days
     begun = _begun(run, made)
     known = kept_model(run, horizon) if begun is None and not refit else None
@@ -60,7 +64,7 @@ def forecast(run: Run) -> None:
     if _drifted(run, live) or known is None:
         known = None
         _begin(run, made, since)
-    result = ahead(series.select("unique_id", "ds", "y"), horizon=horizon, fitted=known)
+    result = ahead(series.select("unique_id", "ds", "y"), horizon=horizon, fitted=known, after=seen.last)
     if known is None:
         from costops.models.store import to_text
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import polars as pl
 
 from costops.flows.runtime.settings import Budget
+from costops.flows.tasks import watched
 from costops.flows.tasks.detect import detect
 from costops.flows.tasks.forecasting import forecast
 from costops.flows.tasks.run import Gate, Run
@@ -29,14 +30,15 @@ def budget(run: Run) -> None:
     told = run.lake.read(OUT_FORECAST_SCORE, [{"day": str(run.now.date())}]).filter(
         (pl.col("unique_id") == "all") & (pl.col("metric") == "dependence"))["score"]
     rho = float(told[0]) if told.len() else None
-    rows = [_budget(one, daily, ahead, last, rho) for one in run.settings.budgets]
+    seen = watched.series(run, daily)
+    rows = [_budget(one, daily, ahead, last, rho, seen.series) for one in run.settings.budgets]
     write(run, "budget", OUT_BUDGET, pl.DataFrame(rows, infer_schema_length=None))
     over = [str(row["budget"]) for row in rows if row["is_breached"]]
     run.gates.append(Gate("budget", Decimal(len(over)), Decimal(0), ", ".join(over)))
 
 
-def _budget(one: Budget, daily: pl.DataFrame, ahead: pl.DataFrame, last: date, rho: float | None
-            ) -> dict[str, object]:
+def _budget(one: Budget, daily: pl.DataFrame, ahead: pl.DataFrame, last: date, rho: float | None,
+            series: pl.DataFrame) -> dict[str, object]:
     from costops.models.budget import DEPENDENCE, month_view
 
     start = last.replace(day=1) if one.period == "month" else last
@@ -55,10 +57,11 @@ def _budget(one: Budget, daily: pl.DataFrame, ahead: pl.DataFrame, last: date, r
     cut = [f"{name}={value}" for name in ("team", "provider", "model_id", "application") if (value := getattr(one, name))]
     rows = ahead.filter(pl.col("unique_id") == (cut[0] if cut else "total")) if len(cut) < 2 else ahead.clear()
     if one.period == "month" and not rows.is_empty():
-        actual = mine.group_by("day").agg(pl.col("list_cost_usd").sum().cast(pl.Float64)).rename(
-            {"day": "ds", "list_cost_usd": "y"}).sort("ds")
+        # of days that are still filling the forecast is nearer to the truth than what is there of them
+        known = pl.col("ds") <= rows["cutoff"].max()
+        actual = series.filter((pl.col("unique_id") == rows["unique_id"][0]) & known).select("ds", "y")
         view = month_view(actual, rows, month=start, budget=float(one.amount_usd),
                           rho=DEPENDENCE if rho is None else rho)
-        row |= {"expected_total": view.expected, "chance_exceeded": view.chance_exceeded,
+        row |= {"expected_total": max(view.expected, float(spent)), "chance_exceeded": view.chance_exceeded,
                 "exhausted_on": view.exhausted_on}
     return row

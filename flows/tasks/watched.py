@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
 
 import polars as pl
 
+from costops.flows.runtime.lake import Lake
+from costops.flows.tasks import arrival
 from costops.flows.tasks.run import Run
 from costops.transforms.check import conform
-from costops.transforms.series import daily_series
+from costops.transforms.series import daily_series, series_sources
 from costops.transforms.tables import OUT_SPEND_DAILY, Table
 
 IDS = ["unique_id", "dimension", "value"]
@@ -22,9 +26,46 @@ def yesterday(run: Run) -> date:
     return run.now.date() - timedelta(days=1)
 
 
-def series(run: Run, daily: pl.DataFrame, *, delivered_only: bool = False) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Watched:
+    """Daily series as the looks see them, and the last days that are left out because they are still filling."""
+
+    series: pl.DataFrame
+    left_out: pl.DataFrame
+
+    @property
+    def last(self) -> date:
+        """The last day on which the total is known."""
+        return self.series.filter(pl.col("unique_id") == "total")["ds"].max()  # type: ignore[return-value]
+
+
+def series(run: Run, daily: pl.DataFrame, *, delivered_only: bool = False) -> Watched:
     """Daily spend up to yesterday: the total and the largest values of the configured dimensions."""
-    return daily_series(daily, run.settings.forecast.by, last=yesterday(run), delivered_only=delivered_only)
+    return settled(run.lake, run.settings.forecast.by, daily, today=run.now.date(), delivered_only=delivered_only)
+
+
+def settled(lake: Lake, by: Sequence[str], daily: pl.DataFrame, *, today: date, delivered_only: bool = False,
+            note: bool = True) -> Watched:
+    """Daily series before `today`, without the days that are still filling.
+
+    Days that are usually still filling are scaled up or left out. So are, unless `delivered_only` tells silence apart,
+    the days for which a steady source has not delivered yet: they are late, not free.
+    """
+    from costops.models.completeness import complete, of_series, silent_ends
+
+    known = daily.filter(pl.col("day") < today)
+    long = daily_series(known, by, delivered_only=delivered_only)
+    if long.is_empty():
+        return Watched(long, long.select("unique_id", "ds"))
+    late = arrival.late_days(lake, known, today=today, note=note)
+    if not delivered_only:
+        there = known.select(pl.col("source").alias("unique_id"), pl.col("day").alias("ds")).drop_nulls()
+        silent = silent_ends(there, known["day"].max())  # type: ignore[arg-type]
+        late = pl.concat([silent, late.join(silent, on=["unique_id", "ds"], how="anti")])
+    whole, told = complete(long, of_series(late, series_sources(known, by)))
+    if not (whole["unique_id"] == "total").any():               # nothing but days that are filling: better than nothing
+        return Watched(long, long.clear().select("unique_id", "ds"))
+    return Watched(whole, told.filter(pl.col("done") == "left out").select("unique_id", "ds"))
 
 
 def mark(run: Run, *more: str) -> str:

@@ -20,7 +20,7 @@ from costops.flows.tasks.forecasting import read_model
 from costops.flows.tasks.pricing import lake_book
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.targets import publish_files
-from costops.flows.tasks.watched import yesterday
+from costops.flows.tasks.watched import settled, yesterday
 from costops.transforms.errors import Usage
 from costops.transforms.money import PICO
 from costops.transforms.reports.export import csv_bytes
@@ -132,7 +132,8 @@ def what_if(lake: Lake, settings: Settings, changes: Sequence[Change], *, last: 
     daily = lake.read(OUT_SPEND_DAILY).filter(pl.col("day") <= last)
     if daily.is_empty():
         raise Usage("what-if: the lake has no spend yet; run `cost-ops run` first.")
-    used = _used(daily)
+    whole = settled(lake, settings.forecast.by, daily, today=last + timedelta(days=1), note=False).last
+    used = _used(daily.filter(pl.col("day") <= whole))
     recent: date = used["day"].max()  # type: ignore[assignment]
     book = lake_book(lake, settings)
     days = [recent + timedelta(days=step) for step in range(1, horizon + 1)]

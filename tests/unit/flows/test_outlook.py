@@ -286,6 +286,70 @@ def test_drift_fits_anew_and_is_a_finding(forecast: Place, tmp_path: Path, monke
     assert live.filter(pl.col("unique_id") == "total")["score"][0] > 1.0
 
 
+# -- days that are still filling ---------------------------------------------------------------------------------
+
+def with_model_of(forecast: Place, place: Place) -> Place:
+    """A place that keeps the model of another, so that nothing is trained."""
+    kept = place.home / "lake" / "models" / "forecast.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes((forecast.home / "lake" / "models" / "forecast.txt").read_bytes())
+    return place
+
+
+def level_of(place: Place, name: str = "total") -> float:
+    own = place.read(OUT_FORECAST).filter(pl.col("unique_id") == name)
+    return float(own["mean"].mean())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_a_feed_that_is_late_for_days_does_not_pull_the_forecast_down(forecast: Place, place: Place, days: int) -> None:
+    cut = LAST - timedelta(days=days)
+    with_model_of(forecast, place).fill([one for one in usual() if one["provider"] != "anthropic" or one["day"] <= cut])
+    place.do(outlook.forecast, outlook.budget)
+    rows = place.read(OUT_FORECAST)
+    assert set(rows["cutoff"]) == {cut}
+    for name in ("total", "provider=anthropic"):
+        assert level_of(place, name) == pytest.approx(level_of(forecast, name), rel=0.05)
+    sums = rows.group_by("ds", "dimension").agg(pl.col("mean").sum()).pivot(on="dimension", index="ds", values="mean")
+    assert ((sums["provider"] - sums["total"]).abs() < 1e-9).all()
+    whole, late = (one.read(OUT_BUDGET).filter(pl.col("budget") == "all").row(0, named=True) for one in (forecast, place))
+    assert late["spent_usd"] < whole["spent_usd"]
+    assert late["expected_total"] == pytest.approx(whole["expected_total"], rel=0.03)
+
+
+def test_a_small_feed_that_is_late_leaves_the_others_their_last_days(forecast: Place, place: Place) -> None:
+    small = [row(one["day"], "openai", "gpt-5-mini-2025-08-07", 1.0, source="tiny", team="tiny") for one in usual()
+             if one["model_id"] == "gpt-4o-2024-08-06" and one["day"] <= LAST - timedelta(days=2)]
+    with_model_of(forecast, place).fill([*usual(), *small])
+    place.do(outlook.forecast)
+    rows = place.read(OUT_FORECAST)
+    cutoffs = dict(rows.select("unique_id", "cutoff").unique().iter_rows())
+    assert cutoffs["total"] == cutoffs["provider=anthropic"] == LAST
+    assert cutoffs["team=tiny"] == LAST - timedelta(days=2)
+    assert rows.group_by("unique_id").agg(pl.col("ds").min(), pl.len()).select("ds", "len").unique().rows() == [
+        (LAST + timedelta(days=1), 14)]
+    assert level_of(place, "team=tiny") == pytest.approx(0.3275, rel=0.05)
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.85, LAST), (0.4, LAST - timedelta(days=1))])
+def test_days_that_are_always_still_filling_are_scaled_or_left_out_and_are_not_odd(
+        forecast: Place, place: Place, share: float, known: date) -> None:
+    with_model_of(forecast, place)
+    for step in range(8, -1, -1):               # each night sees the last day in part, and all others whole
+        last = LAST - timedelta(days=step)
+        seen = [one for one in usual() if one["day"] < last]
+        place.fill(seen + [row(last, one["provider"], one["model_id"], share * noise(step, 0)) for one in usual()
+                           if one["day"] == last])
+        place.night(last + timedelta(days=1))
+        if step:
+            place.do(outlook.detect)
+    place.do(outlook.detect, outlook.forecast)
+    assert set(place.read(OUT_FORECAST)["cutoff"]) == {known}
+    assert level_of(place) == pytest.approx(level_of(forecast), rel=0.05)
+    tonight = place.read(OUT_ANOMALY).filter((pl.col("day") == LAST + timedelta(days=1)) & (pl.col("ds") == LAST))
+    assert tonight.is_empty()
+
+
 # -- what if ------------------------------------------------------------------------------------------------------
 
 HORIZON = 10
