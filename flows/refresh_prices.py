@@ -15,6 +15,7 @@ from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
 from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
+from costops.flows.tasks.pricing import take_catalogues
 from costops.flows.tasks.reprice import reprice
 from costops.flows.tasks.run import open_run
 from costops.flows.tasks.spend import aggregate
@@ -41,11 +42,14 @@ def refresh_prices(
     window = Window(clock.today() - timedelta(days=reprice_days), clock.today() + timedelta(days=1))
     with open_run(load(config), window=window, stages=("price", "spend")) as run:
         before = run.lake.read(CORE_PRICE)
-        new = book().join(before, on=["price_id", "unit"], how="anti").select(_SHOWN)
-        show.table(new, key="costops-new-prices", description="Prices that the lake did not know")
         if not dry_run:
             with run.stage("price"):
+                for update in take_catalogues(run):
+                    run.refusals += [f"{update.feed} was not taken in: {'; '.join(update.why[:5])}"] if update.why else []
                 do.STEPS["price"](run)
+        after = book() if dry_run else run.lake.read(CORE_PRICE).filter(pl.col("retracted_at").is_null())
+        new = after.join(before, on=["price_id", "unit"], how="anti").select(_SHOWN)
+        show.table(new, key="costops-new-prices", description="Prices that the lake did not know")
         if reprice_days:
             changes, days = reprice(run, reference=None, dry_run=dry_run)
             show.table(changes.filter(pl.col("difference_usd") != 0), key="costops-repriced",

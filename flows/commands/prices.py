@@ -87,7 +87,7 @@ def _check(args: argparse.Namespace, settings: Settings) -> int:
     from costops.transforms.prices.compare import check, ending, shipped_feeds
 
     at = _at(args)
-    found = check(shipped_feeds(at), _usage(settings))
+    found = check([*shipped_feeds(at), *_taken(settings, at)], _usage(settings))
     shown = found.select("state", "seller", "model_id", "service_tier", "unit", "says", "at_stake_usd", "spread", "reason")
     if args.format == "table":
         used = shown.filter((pl.col("at_stake_usd") > 0) | (pl.col("state") == "new")).head(60)
@@ -97,6 +97,16 @@ def _check(args: argparse.Namespace, settings: Settings) -> int:
     else:
         emit(shown, args.format)
     return 0
+
+
+def _taken(settings: Settings, at: datetime) -> list[pl.DataFrame]:
+    """What the catalogues that the lake took in say."""
+    from costops.flows.tasks.price_feeds import accepted, listings
+    from costops.flows.tasks.run import open_lake
+    from costops.transforms.prices.compare import taken_feeds
+
+    with open_lake(settings, write=False) as lake:
+        return taken_feeds(listings(lake, accepted(lake)), at)
 
 
 def _usage(settings: Settings) -> pl.DataFrame | None:
@@ -139,17 +149,23 @@ def _named(name: str, settings: Settings) -> pl.DataFrame:
 
 
 def _update(args: argparse.Namespace, settings: Settings) -> int:
-    """Take a feed's file, or what ships, into the lake's book, unless the checks refuse it."""
-    from costops.flows.tasks.pricing import take_feed, working_book
+    """Take in a file, or the configured catalogues and what ships, unless the checks refuse them."""
+    from costops.flows.tasks.pricing import take_catalogues, take_file, working_book
     from costops.flows.tasks.run import open_run
 
     with open_run(settings, stages=("price",)) as run:
-        before = working_book(run)
         if args.feed:
-            after, why = take_feed(run, before, Path(args.feed), force=args.force)
-            if why and not args.force:
-                raise Refused(f"{args.feed} is not taken in: {'; '.join(why)}. --force takes it all the same.")
-            print(f"{args.feed}: {after.height - before.height} rows recorded", file=sys.stderr)
+            done = [take_file(run, Path(args.feed), force=args.force)]
         else:
-            print(f"the book is up to date: {before.height} rows", file=sys.stderr)
-    return 0
+            done = take_catalogues(run, force=args.force)
+            if not done:
+                print(f"the book is up to date: {working_book(run).height} rows", file=sys.stderr)
+        for one in done:
+            print(f"{one.says}: {one.added} rows recorded", file=sys.stderr)
+            if one.unmapped:
+                shown = "; ".join(one.unmapped[:5])
+                print(f"  not understood, for example: {shown}", file=sys.stderr)
+        refused = [f"{one.feed} is not taken in: {'; '.join(one.why[:20])}" for one in done if one.why]
+        if refused and not args.force:
+            raise Refused(f"{'. '.join(refused)}. --force takes it all the same.")
+        return run.exit_code

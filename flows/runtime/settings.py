@@ -223,6 +223,15 @@ class OwnPrice(_Strict):
     valid_from: str | None = None
 
 
+class PriceFeed(_Strict):
+    """A cloud's price catalogue to take in with `cost-ops prices update`; without `api_key_env` its own sign-in."""
+
+    kind: Literal["azure.retail_prices", "gcp.catalog", "aws.price_list"]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    services: tuple[str, ...] = ()
+
+
 class Gates(_Strict):
     """Shares above which a run ends with exit code 1. Everything is written all the same."""
 
@@ -271,6 +280,7 @@ class Settings(_Strict):
     allocations: tuple[Allocation, ...] = ()
     teams: tuple[TeamRule, ...] = ()
     prices: tuple[OwnPrice, ...] = ()
+    price_feeds: tuple[PriceFeed, ...] = ()
     gates: Gates = Gates()
     retention: Retention = Retention()
     forecast: Forecast = Forecast()
@@ -305,6 +315,7 @@ class Settings(_Strict):
     def secret_names(self) -> set[str]:
         """The environment variables that hold secrets."""
         names = {value for source in self.sources for value in (source.api_key_env, source.secret_env) if value}
+        names |= {feed.api_key_env for feed in self.price_feeds if feed.api_key_env}
         notify = (self.notify.webhook_url_env, self.notify.slack_url_env, self.notify.smtp_url_env)
         return names | {name for name in notify if name}
 
@@ -341,7 +352,7 @@ def load(given: str | None = None) -> Settings:
         raise Usage(f"{path}: {told}{'' if told.endswith('?') else '.'}") from None
 
 
-_LISTS = frozenset({"sources", "budgets", "contracts", "allocations", "teams", "prices"})
+_LISTS = frozenset({"sources", "budgets", "contracts", "allocations", "teams", "prices", "price_feeds"})
 
 
 def _sentence(error: dict[str, Any], data: dict[str, Any]) -> str:
@@ -362,7 +373,8 @@ def _sentence(error: dict[str, Any], data: dict[str, Any]) -> str:
 def _keys_at(place: list[str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "": Settings, "workspace": Workspace, "sources": Source, "attribution": Attribution, "budgets": Budget,
-        "contracts": Contract, "allocations": Allocation, "teams": TeamRule, "prices": OwnPrice, "gates": Gates,
+        "contracts": Contract, "allocations": Allocation, "teams": TeamRule, "prices": OwnPrice,
+        "price_feeds": PriceFeed, "gates": Gates,
         "retention": Retention, "forecast": Forecast, "notify": Notify,
     }
     names = [part for part in place if not part.isdigit()]

@@ -20,10 +20,10 @@ FIRST_DAYS = 30
 
 
 class Landing:
-    """The landing zone of one source in the lake's store: `raw/<source>/...`, never rewritten."""
+    """The landing zone of one source in the lake's store: `raw/<name>/...`, never rewritten."""
 
-    def __init__(self, lake: Lake, source: Source) -> None:
-        self.store, self.root = lake.store, f"raw/{source.name}/"
+    def __init__(self, lake: Lake, name: str) -> None:
+        self.store, self.root = lake.store, f"raw/{name}/"
 
     def names(self, prefix: str) -> list[str]:
         """Names that start with the prefix, in order."""
@@ -48,7 +48,7 @@ def pull(run: Run, source: Source) -> list[Found]:
 
     Raises `Unreachable` where the provider does not answer; what had landed until then stays and is not asked again.
     """
-    landing, key = Landing(run.lake, source), f"_state/pulls/{source.name}.json"
+    landing, key = Landing(run.lake, source.name), f"_state/pulls/{source.name}.json"
     window = _window(run, source, run.lake.store.read(key))
     if window.days():
         pulled = pull_source(source.kind, _access(source), landing, window, today=run.now.date(),

@@ -65,11 +65,15 @@ def with_overrides(base: pl.DataFrame, overrides: Iterable[Price], *, recorded_a
     Prices that may not enter are refused by name. The user's own need rank above every feed's: they get it here.
     """
     own = list(overrides)
-    keys = {_key(price) for price in own}
-    told = [row for row in base.iter_rows(named=True) if _row_key(row) in keys and row["retracted_at"] is None]
-    merged = build([*(_ranked(price) for price in own), *(_again(row) for row in told)], recorded_at=recorded_at)
-    touched = pl.DataFrame([{"provider": k[0], "model_id": k[1], "region": k[2], "service_tier": k[3], "mode": k[4]}
-                            for k in sorted(keys)], schema=dict.fromkeys(_KEY, pl.String))
+    keys = {key_of(price) for price in own}
+    told = [row_price(row) for row in base.iter_rows(named=True) if _row_key(row) in keys and row["retracted_at"] is None]
+    return replaced(base, keys, [*(_ranked(price) for price in own), *told], recorded_at=recorded_at)
+
+
+def replaced(base: pl.DataFrame, keys: set[Key], prices: Iterable[Price], *, recorded_at: datetime) -> pl.DataFrame:
+    """A book in which the entries of `keys` are those that `prices` make; everything else stays as in `base`."""
+    merged = build(prices, recorded_at=recorded_at)
+    touched = pl.DataFrame(sorted(keys), schema=dict.fromkeys(_KEY, pl.String), orient="row")
     kept = base.join(touched, on=list(_KEY), how="anti")
     return pl.concat([kept, merged]).sort((*CORE_PRICE.sort, "unit"))
 
@@ -84,7 +88,7 @@ def build(prices: Iterable[Price], *, recorded_at: datetime = RECORDED_AT) -> pl
         wrong = problem(price)
         if wrong:
             raise Usage(f"price book: {price.source}: {price.provider}/{price.model_id} {price.unit}: {wrong}")
-        groups.setdefault(_key(price), []).append(price)
+        groups.setdefault(key_of(price), []).append(price)
     columns: dict[str, list[Any]] = {name: [] for name in CORE_PRICE.columns}
     for key in sorted(groups):
         for start, end, schedule, inside, low, high, chosen in _entries(groups[key]):
@@ -131,7 +135,7 @@ def _segment(start: datetime, end: datetime, prices: list[Price]) -> list[
     """One stretch of time: an entry for each part of the schedule and each range of context."""
     schedules = {p.schedule for p in prices if p.schedule}
     if len(schedules) > 1:
-        raise Usage(f"price book: {_key(prices[0])} has two schedules at once: {sorted(schedules)}")
+        raise Usage(f"price book: {key_of(prices[0])} has two schedules at once: {sorted(schedules)}")
     schedule = next(iter(schedules), "")
     edges = sorted({p.min_input for p in prices} | {p.max_input for p in prices})
     found = []
@@ -143,7 +147,7 @@ def _segment(start: datetime, end: datetime, prices: list[Price]) -> list[
                         price.schedule and price.in_schedule is not inside):
                     continue
                 if price.unit in chosen:
-                    raise Usage(f"price book: {price.source}: {'/'.join(_key(price))} has two prices of "
+                    raise Usage(f"price book: {price.source}: {'/'.join(key_of(price))} has two prices of "
                                 f"{price.unit} from {start} at {low} tokens")
                 chosen[price.unit] = price
             if chosen:
@@ -171,7 +175,8 @@ def _hash(source: str, told: str) -> str:
     return hashlib.sha256(f"{source}|{told}".encode()).hexdigest()[:12]
 
 
-def _key(price: Price) -> Key:
+def key_of(price: Price) -> Key:
+    """What an entry of the book is told by."""
     return (price.provider, price.model_id, price.region, price.service_tier, price.mode)
 
 
@@ -183,7 +188,7 @@ def _ranked(price: Price) -> Price:
     return replace(price, rank=0)
 
 
-def _again(row: dict[str, Any]) -> Price:
+def row_price(row: dict[str, Any]) -> Price:
     """A price of the book as a feed's price, below the user's own."""
     return Price(row["provider"], row["model_id"], row["unit"], row["price_usd"], row["per"], row["price_source"],
                  row["region"], row["service_tier"], row["mode"], row["min_input"], row["max_input"],

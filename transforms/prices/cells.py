@@ -211,11 +211,16 @@ def _spot_cells(shelf: Shelf, key: Mapping[str, Any]) -> list[dict[str, Any]]:
 def tier_entries(shelf: Shelf, provider: str, match: Match, tier: str) -> tuple[list[Entry], str]:
     """The entries for a tier in the region, else everywhere; and how that was decided."""
     assert match.provider is not None  # noqa: S101
-    if match.provider != provider and tier not in SELLER[provider].list_tiers:
-        return [], f" > {provider} does not sell {tier} at {match.provider}'s price"
     shelves = shelf.entries[match.provider, match.model_id]
-    if match.region != GLOBAL and (match.region, tier) in shelves:
+    resold = match.provider != provider
+    channel = SELLER[provider].channel if resold else ""
+    sold = not resold or tier in SELLER[provider].list_tiers
+    if sold and match.region != GLOBAL and (match.region, tier) in shelves:
         return shelves[match.region, tier], f" > {tier} in {match.region}"
+    if channel and (channel, tier) in shelves:
+        return shelves[channel, tier], f" > {tier} at {channel}"
+    if not sold:
+        return [], f" > {provider} does not sell {tier} at {match.provider}'s price"
     note = " > no regional price: the global one" if match.region != GLOBAL and any(
         region != GLOBAL for region, _ in shelves) else ""
     if (GLOBAL, tier) in shelves:

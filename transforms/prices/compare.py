@@ -9,9 +9,11 @@ from decimal import Decimal
 import polars as pl
 
 from costops.transforms.prices import reviewed
+from costops.transforms.prices.adopt import opinion
 from costops.transforms.prices.book import aliases, build, overlaps
 from costops.transforms.prices.entry import EVER, GLOBAL, NEVER, Price
 from costops.transforms.prices.feeds import genai, litellm, model_prices
+from costops.transforms.prices.feeds.listing import Listing
 from costops.transforms.prices.models import catalogue
 
 _SPOT = ("provider", "model_id", "region", "service_tier", "mode", "unit", "min_input", "in_schedule")
@@ -46,6 +48,16 @@ def shipped_feeds(at: datetime) -> list[pl.DataFrame]:
     return [at_instant(feed, at) for feed in
             (reviewed.prices(), genai.prices(), litellm.aligned(litellm.prices(), models),
              litellm.aligned(model_prices.prices(), models))]
+
+
+def taken_feeds(listings: Sequence[Listing], at: datetime) -> list[pl.DataFrame]:
+    """What price catalogues say at an instant, under the model ids of the price lists; of each the last telling."""
+    if not listings:
+        return []
+    dated = (*reviewed.prices(), *genai.prices())
+    models = catalogue({(p.provider, p.model_id) for p in dated}, aliases())
+    last = {listing.source: listing for listing in listings}
+    return [at_instant(opinion(listing, models), at) for listing in last.values()]
 
 
 def contested_dates(first: Sequence[Price], second: Sequence[Price], *, apart: timedelta = timedelta(days=1)
@@ -152,12 +164,15 @@ def refusals(old: pl.DataFrame, new: pl.DataFrame, *, old_recorded: datetime | N
 
 
 def record(old: pl.DataFrame, new: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """The append-only book after an update: rows that hold on keep their date, gone ones end, new ones begin."""
-    on = ["price_id", "unit", "price_source"]
+    """The append-only book after an update: rows that hold on keep their date, gone ones end, new ones begin.
+
+    A price that was given an end is another row. What is taken back at the instant it was recorded was never held true.
+    """
+    on = ["price_id", "unit", "price_source", "valid_to"]
     live = old.filter(pl.col("retracted_at").is_null())
     past = old.filter(pl.col("retracted_at").is_not_null())
     kept = live.join(new, on=on, how="semi")
-    gone = live.join(new, on=on, how="anti").with_columns(retracted_at=pl.lit(at, dtype=pl.Datetime("us")))
+    gone = live.join(new, on=on, how="anti").filter(pl.col("recorded_at") < at).with_columns(retracted_at=pl.lit(at, dtype=pl.Datetime("us")))
     fresh = new.join(live, on=on, how="anti").with_columns(recorded_at=pl.lit(at, dtype=pl.Datetime("us")))
     return pl.concat([past, kept, gone, fresh]).sort("provider", "model_id", "service_tier", "region", "price_id",
                                                       "unit", "recorded_at")

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Seller:
-    """One provider: its ids in the feeds, and whose price list to look in when its own has no such model."""
+    """One provider: its ids in the feeds, and whose price list to look in when its own has no such model.
+
+    `channel` is the region under which its own price for a model stands on the list of that model's maker.
+    """
 
     name: str
     genai: str | None = None
@@ -18,6 +21,7 @@ class Seller:
     lists: tuple[str, ...] = ()
     list_tiers: frozenset[str] = frozenset({"standard"})
     reports_cost: bool = False
+    channel: str = ""
 
 
 SELLERS: tuple[Seller, ...] = (
@@ -32,13 +36,13 @@ SELLERS: tuple[Seller, ...] = (
            "vertex_ai-ai21_models", "vertex_ai-qwen_models", "vertex_ai-minimax_models",
            "vertex_ai-moonshot_models", "vertex_ai-zai_models", "vertex_ai-openai_models",
            "vertex_ai-image-models", "vertex_ai-video-models", "vertex_ai-xai_models"),
-           ("gcp.gemini", "anthropic"), frozenset({"standard", "batch", "flex", "priority"})),
+           ("gcp.gemini", "anthropic"), frozenset({"standard", "batch", "flex", "priority"}), channel="vertex"),
     Seller("azure.ai.openai", "azure", ("azure", "azure_text"),
            ("azure.ai.inference", "openai", "anthropic", "deepseek", "x_ai", "moonshot_ai"),
-           frozenset({"standard", "batch"})),
+           frozenset({"standard", "batch"}), channel="azure"),
     Seller("azure.ai.inference", None, ("azure_ai",),
            ("azure.ai.openai", "openai", "anthropic", "deepseek", "x_ai", "moonshot_ai"),
-           frozenset({"standard", "batch"})),
+           frozenset({"standard", "batch"}), channel="azure"),
     Seller("mistral_ai", "mistral", ("mistral", "text-completion-codestral", "codestral")),
     Seller("groq", "groq", ("groq",)),
     Seller("deepseek", "deepseek", ("deepseek",)),

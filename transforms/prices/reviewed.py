@@ -26,8 +26,13 @@ def documents() -> tuple[Mapping[str, Any], ...]:
     """The files, in the order of their names."""
     folder = files("costops.data") / "prices"
     found = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return tuple(yaml.load(item.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506  a safe loader that keeps text
-                 for item in found)
+    return tuple(parsed(item.read_bytes()) for item in found)
+
+
+def parsed(body: bytes) -> Mapping[str, Any]:
+    """A file of prices; figures and instants stay text."""
+    told = yaml.load(body, Loader=_Loader)  # noqa: S506  a safe loader that keeps text
+    return told if isinstance(told, dict) else {}
 
 
 @lru_cache(maxsize=1)

@@ -100,8 +100,8 @@ class Api:
     def place(self, path: str) -> str:
         """The full address of a path or a next link; a link to another origin is refused."""
         url = urljoin(self.base_url.rstrip("/") + "/", path.lstrip("/") if "://" not in path else path)
-        here, there = urlsplit(self.base_url), urlsplit(url)
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        there = urlsplit(url)
+        if _origin(self.base_url) != _origin(url):
             raise Unreachable(f"{self.name}: a next link leads to another host, {there.scheme}://{there.netloc}; it "
                               "was not followed. If the provider has moved, set `base_url`.")
         return url
@@ -203,6 +203,16 @@ def _json(content: bytes) -> Any:
 def _final(content: bytes) -> bool:
     """Whether the error is one that waiting does not mend."""
     return any(code.encode() in content for code in _FINAL_CODES)
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port; the usual port may be written or not. An address with a user in it has no origin."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        port = -1
+    return parts.scheme, parts.netloc if "@" in parts.netloc else parts.hostname or "", port
 
 
 def _bare(url: str) -> str:

@@ -87,6 +87,16 @@ def test_an_update_is_recorded_and_both_bases_stay() -> None:
     assert compare.record(both, second, datetime(2027, 1, 1)).equals(both)
 
 
+def test_a_price_that_is_given_an_end_overlaps_with_nothing() -> None:
+    end, at = instant("2026-12-01T00:00+00:00"), datetime(2026, 11, 24)
+    first = build([price(usd="3")], recorded_at=NOW)
+    second = build([price(usd="3", valid_to=end), price(usd="2", valid_from=end)], recorded_at=at)
+    both = compare.record(first, second, at)
+    assert overlaps(both).is_empty()
+    assert both.filter(pl.col("retracted_at").is_null()).sort("valid_from")["valid_to"].to_list()[0] == end
+    assert both.filter(pl.col("retracted_at") == at).height == 1
+
+
 def test_an_update_that_shrinks_jumps_or_is_older_is_refused() -> None:
     old = build([price(usd="3"), price("output", "1", model_id="gpt-other")])
     assert compare.refusals(old, old) == []
