@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from costops.flows.commands.show import emit
 from costops.flows.runtime.settings import load
 from costops.transforms.window import month_window
+
+if TYPE_CHECKING:
+    from costops.flows.tasks.run import Run
 
 
 def reconcile(args: argparse.Namespace) -> int:
@@ -30,7 +34,7 @@ def _month(args: argparse.Namespace, *, lock: bool) -> int:
     month_window(args.month)
     with open_run(load(args.config), stages=("reconcile", "close") if lock else ("reconcile",)) as run:
         if lock and args.reopen:
-            do.reopen(run, args.month, by=args.by, reason="cost-ops close --reopen")
+            _reopen(run, args)
         run.notes["months"] = (args.month,)
         do.reconcile(run)
         if lock:
@@ -47,6 +51,17 @@ def _month(args: argparse.Namespace, *, lock: bool) -> int:
         if args.format == "table":
             print(f"{'Locked' if lock else 'Reconciled'}: {args.month}. Report: {run.notes.get('month_report', '')}")
         return run.exit_code
+
+
+def _reopen(run: Run, args: argparse.Namespace) -> None:
+    """Unlock the month and take in the bills that came since."""
+    from costops.flows.tasks import month as do
+    from costops.flows.tasks.stages import STEPS
+
+    do.reopen(run, args.month, by=args.by, reason="cost-ops close --reopen")
+    run.only = tuple(source.name for source in run.settings.sources if source.feeds_bills)
+    STEPS["ingest"](run)
+    run.only = ()
 
 
 def _print(summary: pl.DataFrame, causes: pl.DataFrame, args: argparse.Namespace) -> None:

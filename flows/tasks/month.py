@@ -81,18 +81,28 @@ def close(run: Run) -> None:
         month, result.causes, Basis(_snapshots(run.lake, month), _book_hash(run), _totals(result)), signed_by=by,
         at=run.now, history=lock["history"] if lock else ())
     run.lake.store.put(_lock_key(month), _json(made))
-    sealed = conform(result.causes.with_columns(status=pl.lit(LOCKED)), OUT_RECONCILIATION)
-    for part in run.lake.replace(OUT_RECONCILIATION, sealed, [{"month": month}]):
-        run.partition("close", OUT_RECONCILIATION, part)
+    _seal(run, month)
     run.wrote = True
 
 
+def _seal(run: Run, month: str) -> None:
+    """Mark the rows that a lock rests on as locked; also those of a run that died right after it put the lock."""
+    held = run.lake.read(OUT_RECONCILIATION, [{"month": month}])
+    for part in run.lake.write(OUT_RECONCILIATION, held.with_columns(status=pl.lit(LOCKED))):
+        run.partition("close", OUT_RECONCILIATION, part)
+
+
 def reopen(run: Run, month: str, *, by: str, reason: str) -> None:
-    """Open a locked month again; who, when and why is kept in the lock's history."""
+    """Open a locked month again; who, when and why is kept in the lock's history. Its bills are to be read anew:
+    what came after the lock was not taken."""
     lock = read_lock(run.lake, month)
+    if lock is not None and lock["status"] != LOCKED and lock["history"]:
+        return                                  # opened before: a run that died here is done again
     if lock is None or lock["status"] != LOCKED:
         raise Usage(f"{month} is not locked.")
     run.lake.store.put(_lock_key(month), _json(reopened(lock, by=by or getpass.getuser(), reason=reason, at=run.now)))
+    for source in lock["snapshots"]:
+        run.lake.store.delete(f"_state/hints/{source}.json")
     run.wrote = True
 
 
@@ -124,6 +134,7 @@ def _month(run: Run, month: str) -> None:
     result = _reconciled(lake, run.settings, month, status)
     run.notes.setdefault("reconciled", {})[month] = result
     if lock is not None and lock["status"] == LOCKED:
+        _seal(run, month)
         _late(run, month, lock, snapshots, result)
     else:
         for table, rows in ((OUT_RECONCILIATION, result.causes), (OUT_RECONCILIATION_LINE, result.lines)):
@@ -195,10 +206,11 @@ def _publish(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] |
 
 def documents(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] | None) -> dict[str, bytes]:
     """`report.html`, `report.xlsx` and `report.json` of a month."""
+    causes = result.causes.with_columns(status=pl.lit(LOCKED)) if lock else result.causes
     data = ReconciliationData(
         month=month, generated_at=run.now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None),
-        causes=result.causes, status=LOCKED if lock else str(result.causes["status"][0]) if result.causes.height else
-        "provisional", coverage=result.coverage,
+        causes=causes, status=LOCKED if lock else str(causes["status"][0]) if causes.height else "provisional",
+        coverage=result.coverage,
         lines=result.lines, learnings=result.learnings, invoices=result.invoices, evidence=result.evidence,
         gates=(("unexplained", result.gate.passed, result.gate.reason),),
         lock_hash=str(lock["sha256"]) if lock else "", prepared_by=str(lock["signed_by"]) if lock else "",

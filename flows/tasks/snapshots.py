@@ -16,7 +16,7 @@ from costops.flows.runtime.lake import Lake
 from costops.flows.tasks.sorting import encode_sorted
 from costops.transforms import query
 from costops.transforms.billing.bill import BillFormat, Input, Options, Tally
-from costops.transforms.billing.snapshot import Bills, choose, described, read_bill
+from costops.transforms.billing.snapshot import Bills, choose, described, finish_id, read_bill
 from costops.transforms.billing.stage import Staged, stage_bill
 from costops.transforms.tables import (
     CORE_BILL_SNAPSHOT,
@@ -67,7 +67,8 @@ def _against_former(decided: Sequence[Staged], before: pl.DataFrame, options: Op
                     kept: Collection[str]) -> tuple[list[Staged], pl.DataFrame]:
     """The tellings judged against the one in force whose file was overwritten in place, or that a lock rests on.
 
-    A file that is gone is its owner's decision: what takes its place is not compared with it.
+    A file that is gone is its owner's decision: what takes its place is not compared with it. One that is there and
+    tells nothing any more is an empty telling.
     """
     told = {one.snapshot_id for one in decided}
     former = [one for one in _in_force(before) if one.snapshot_id not in told and (
@@ -76,6 +77,8 @@ def _against_former(decided: Sequence[Staged], before: pl.DataFrame, options: Op
     alarms = [pl.DataFrame(schema=CORE_FINDING.schema)]
     for one in former:
         rivals = [replace(rival, status="superseded", reason=None) for rival in decided if rival.period == one.period]
+        if not rivals and not any(set(one.uris) & set(other.uris) for other in decided):
+            rivals = [replace(one, snapshot_id=finish_id(0, 0), stats=one.stats.clear(), status="superseded")]
         if not rivals:
             continue
         chosen, found = choose([one, *rivals], options, closed.get(one.period))

@@ -10,6 +10,7 @@ import polars as pl
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks.bills import take
 from costops.flows.tasks.cover import recount_buckets
+from costops.flows.tasks.deliveries import delivery_gate
 from costops.flows.tasks.derive import derive
 from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
@@ -44,6 +45,7 @@ def ingest(run: Run) -> None:
             continue
         _noted(run, done)
     _take_bills(run, prices)
+    delivery_gate(run)
     recount_buckets(run)
     _quarantine_gate(run)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 def main() -> None:
     import costops.flows.backfill
+    import costops.flows.commands.month
     import costops.flows.nightly  # noqa: F401  warm
     from costops.transforms.prices import book
 
@@ -73,7 +74,13 @@ def backfill(start: str, end: str, **given: Any) -> int:
     return code
 
 
-CALLS: dict[str, Callable[..., int]] = {"run": run, "backfill": backfill}
+def command(words: list[str]) -> int:
+    from costops.flows.command import main
+
+    return main(words)
+
+
+CALLS: dict[str, Callable[..., int]] = {"run": run, "backfill": backfill, "command": command}
 
 
 def say(what: object) -> None:

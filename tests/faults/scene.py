@@ -45,15 +45,30 @@ quarantine_share = "1"
 """
 
 
-class Scene:
-    """One workspace. `s3` puts lake and reports into a bucket, below a prefix of the scene's own."""
+BILL = """[[sources]]
+name = "acme-bill"
+kind = "generic.bill"
+uri = "bills/*.csv"
+issuer = "openai"
+account_id = "acme"
+"""
+OLD = (1_790_000_000, 1_790_000_000)
+"""Times of every input, so that two scenes are alike to the second."""
 
-    def __init__(self, folder: Path, *, s3: S3 | None = None, days: int = 6, extra: str = "") -> None:
+
+class Scene:
+    """One workspace. `s3` puts lake and reports into a bucket, below a prefix of the scene's own; `bill` adds a bill
+    of September, so that the month can be closed."""
+
+    def __init__(self, folder: Path, *, s3: S3 | None = None, days: int = 6, bill: bool = False, extra: str = "") -> None:
         self.folder, self.s3 = folder, s3
         self.prefix = folder.name
         folder.mkdir(parents=True, exist_ok=True)
         base = f"s3://{BUCKET}/{self.prefix}/" if s3 else ""
-        (folder / "costops.toml").write_text(CONFIG.format(lake=f"{base}lake", reports=f"{base}reports") + extra)
+        (folder / "costops.toml").write_text(CONFIG.format(lake=f"{base}lake", reports=f"{base}reports")
+                                             + (BILL if bill else "") + extra)
+        if bill:
+            self.bill({"gpt-5-mini": "1.25", "gpt-4o": "3.50"})
         for name, place in (("openai", "openai/requests"), ("anthropic", "anthropic/messages"),
                             ("litellm", "litellm/spend_logs")):
             (folder / "logs" / name).mkdir(parents=True, exist_ok=True)
@@ -62,10 +77,19 @@ class Scene:
                 if source.exists():
                     target = folder / "logs" / name / source.name
                     shutil.copyfile(source, target)
-                    os.utime(target, (1_790_000_000, 1_790_000_000))    # two scenes are alike to the second
+                    os.utime(target, OLD)
         self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")},
                     **(s3.env if s3 else {}), "COSTOPS_NOW": NOW, "COSTOPS_TESTING": "1", "PREFECT_HOME":
                     str(folder / "prefect"), "COSTOPS_SCRATCH": str(folder), "PYTHONPATH": PATH}
+
+    def bill(self, amounts: Mapping[str, str], name: str = "2026-09.csv") -> Path:
+        """A bill of September: USD per model."""
+        path = self.folder / "bills" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("month,model,meter,tokens,amount_usd\n" + "".join(
+            f"2026-09,{model},input,1000000,{amount}\n" for model, amount in amounts.items()))
+        os.utime(path, OLD)
+        return path
 
     @property
     def config(self) -> str:
