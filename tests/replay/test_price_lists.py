@@ -50,7 +50,7 @@ class Workspace:
     def book(self) -> pl.DataFrame:
         return Lake(open_store(str(self.home / "lake")), self.home / "scratch").read(CORE_PRICE)
 
-    def price(self, model: str, unit: str, at: datetime = AT, **asked: Any) -> Decimal | None:
+    def price(self, model: str, unit: str, *, at: datetime = AT, **asked: Any) -> Decimal | None:
         rows = explain(self.book(), model, at, **asked).filter(pl.col("unit") == unit).sort("min_input")
         return rows["price_usd"][0].normalize() if rows.height else None
 
@@ -77,7 +77,7 @@ def test_catalogues_are_taken_in_with_their_units_and_what_is_left_out_is_counte
     assert "gcp.catalog: 5 prices of 2 models from 10 SKUs" in told
     assert "1 a preview beside the released model" in told
     assert "aws.price_list: 8 prices of 5 models from 11 SKUs" in told
-    azure = {"provider": "azure.ai.openai"}
+    azure: Any = {"provider": "azure.ai.openai"}
     assert place.price("gpt-4o-2024-11-20", "cache_read", **azure) == Decimal("1.25")     # 0.00125 per 1K
     assert place.price("gpt-5", "output", **azure) == 10                                  # per 1M
     assert place.price("gpt-5.4", "uncached_input", region="eu", **azure) == 3            # stated for the Data Zone
@@ -86,7 +86,7 @@ def test_catalogues_are_taken_in_with_their_units_and_what_is_left_out_is_counte
     assert place.price("gemini-2.5-flash", "uncached_input", provider="gcp.vertex_ai") == Decimal("0.3")
     assert place.price("gemini-2.5-flash", "uncached_input", provider="gcp.vertex_ai", service_tier="batch"
                        ) == Decimal("0.15")
-    bedrock = {"provider": "aws.bedrock", "region": "us-east-1"}
+    bedrock: Any = {"provider": "aws.bedrock", "region": "us-east-1"}
     assert place.price("amazon.nova-lite-v1:0", "uncached_input", **bedrock) == Decimal("0.06")
     assert place.price("amazon.nova-lite-v1:0", "uncached_input", provider="aws.bedrock", region="eu-west-1"
                        ) == Decimal("0.078")
@@ -110,7 +110,7 @@ def test_what_a_catalogue_does_not_say_keeps_its_price(clouds: Any, tmp_path: Pa
         assert before == after
     pro = explain(place.book(), "gemini-2.5-pro", AT, provider="gcp.vertex_ai").filter(pl.col("unit") == "output")
     assert pro["price_usd"].to_list() == [10, 15]
-    assert place.price("gpt-5", "output", datetime(2025, 8, 20), provider="azure.ai.openai") == 10
+    assert place.price("gpt-5", "output", at=datetime(2025, 8, 20), provider="azure.ai.openai") == 10
 
 
 def test_an_update_without_news_changes_nothing_and_other_changes_lose_no_feed(clouds: Any, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Azure: a service principal in `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET` (or a certificate), a
 workload or managed identity, or a signed-in command line, in the order of `DefaultAzureCredential`. Google: the
 application default credentials: a key file named by `GOOGLE_APPLICATION_CREDENTIALS`, the machine's service account,
-or a signed-in command line. Neither is ever written down.
+or a signed-in command line. Tokens hold an hour or so: one is asked for when a pull begins, and a pull that it does not
+last for goes on in the next run where it stopped. None is ever written down.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def azure_token(scope: str = AZURE_SCOPE, *, client_id: str | None = None) -> st
     try:
         with identity.DefaultAzureCredential(**given) as credential:
             return str(credential.get_token(scope).token)
-    except core.ClientAuthenticationError as error:
+    except core.AzureError as error:
         raise Unreachable(
             f"azure: no access token ({type(error).__name__}); sign in, give the machine a managed identity, or set "
             "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET of an application that may read costs.") from None

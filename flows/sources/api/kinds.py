@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from costops.flows.sources.api import anthropic_api, cloud_costs, gateway_api, openai_api
+from costops.flows.sources.api import anthropic_api, cloud_costs, credentials, gateway_api, openai_api
 from costops.flows.sources.api.client import Api
 from costops.flows.sources.api.landing import Chain, Pulled, Store, pull
 from costops.transforms.errors import Usage
@@ -24,8 +24,9 @@ from costops.transforms.window import Window
 class Access:
     """How a source is reached. `key` and `secret` are values, from wherever the runtime keeps them; never shown.
 
-    `key_from` names the place in errors (`$OPENAI_ADMIN_KEY`). `options` of the source: `scope` (Azure), `project`,
-    `table`, `location` (BigQuery), `width` (bucket), `services`. `client` are further arguments of `Api`.
+    `key_from` names the place in errors (`$OPENAI_ADMIN_KEY`). `options` of the source: `scope`, `client_id` (Azure),
+    `project`, `table`, `location` (BigQuery), `width` (bucket), `services`. `client` are further arguments of `Api`.
+    Without a key Azure and Google are reached with their own sign-in.
     """
 
     key: str | None = field(default=None, repr=False)
@@ -85,13 +86,14 @@ def _langfuse(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
 
 
 def _azure(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
-    api = access.made(cloud_costs.connect_azure, access.needed())
+    token = access.key or credentials.azure_token(client_id=access.options.get("client_id"))
+    api = access.made(cloud_costs.connect_azure, token)
     return api, cloud_costs.cost_management(api, access.option("scope", "/subscriptions/<id>"), window)
 
 
 def _bigquery(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
     table = access.option("table", "project.dataset.gcp_billing_export_resource_v1_XXXXXX")
-    api = access.made(cloud_costs.connect_bigquery, access.needed())
+    api = access.made(cloud_costs.connect_bigquery, access.key or credentials.google_token(credentials.BIGQUERY_SCOPE))
     last = (window.end - timedelta(days=1)).replace(day=1)
     until = (last + timedelta(days=32)).replace(day=1)
     return api, cloud_costs.billing_export(
