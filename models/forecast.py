@@ -30,6 +30,10 @@ SCHEMA = {
 }  # fmt: skip
 
 
+BACKTEST_SCHEMA = {
+    "unique_id": pl.String, "cutoff": pl.Date, "ds": pl.Date, "y": pl.Float64, "yhat": pl.Float64,
+    "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
+}  # fmt: skip
 COVERAGE_SCHEMA = {
     "segment": pl.String, "band": pl.String, "forecasts": pl.UInt32, "coverage80": pl.Float64, "coverage95": pl.Float64,
 }  # fmt: skip
@@ -69,6 +73,12 @@ class Result:
     refusals: pl.DataFrame
     notes: pl.DataFrame
     fitted: Fitted
+    held_out: tuple[tuple[Daily, Fold], ...] = ()
+
+    def backtest(self, name: str) -> pl.DataFrame:
+        """Return the held-out days of one series, as they would have been forecast from each cutoff."""
+        return pl.concat([_held(one, fold, self.fitted) for one, fold in self.held_out if one.unique_id == name] or [
+            pl.DataFrame(schema=BACKTEST_SCHEMA)])  # fmt: skip
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -282,6 +292,24 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(finite)) if finite else None
 
 
+def _held(one: Daily, fold: Fold, fitted: Fitted) -> pl.DataFrame:
+    """Return the days of one fold with what would have been published, in the unit of the series."""
+    decision = fitted.decisions.get(one.unique_id, Decision())
+    centre = publish(fold.outlook, fold.segment, fitted, decision)
+    bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
+    size = fold.actual.size
+    cutoff = one.first + timedelta(days=fold.origin - 1)
+    parts = {"y": fold.actual, "yhat": centre[:size], **{name: bound[:size] for name, bound in bounds.items()}}
+    return pl.DataFrame(
+        {
+            "unique_id": [one.unique_id] * size, "cutoff": [cutoff] * size,
+            "ds": [cutoff + timedelta(days=step) for step in range(1, size + 1)],
+            **{name: part * one.scale for name, part in parts.items()},
+        },
+        schema=BACKTEST_SCHEMA,
+    )  # fmt: skip
+
+
 def _coverage(tested: Sequence[Fold], fitted: Fitted) -> pl.DataFrame:
     """Return the measured coverage of the published intervals by segment and horizon band."""
     rows = []
@@ -348,11 +376,11 @@ def forecast(
         decision = fitted.decisions.get(one.unique_id, Decision())
         days = slice(skipped[one.unique_id], skipped[one.unique_id] + horizon)
         blocks.append(pl.DataFrame(_rows(one, view, fitted, decision, days), schema=SCHEMA))
-    scale = {s.unique_id: s.scale for s in cleaned.series}
+    named = {s.unique_id: s for s in cleaned.series}
     scored = [
         row
         for name, own in _by_series(tested).items()
-        for row in _score_rows(own, scale[name], fitted, fitted.decisions.get(name, Decision()))
+        for row in _score_rows(own, named[name].scale, fitted, fitted.decisions.get(name, Decision()))
     ]
     out = pl.concat(blocks) if blocks else pl.DataFrame(schema=SCHEMA)
     bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95", "mean").is_finite()))
@@ -366,4 +394,5 @@ def forecast(
         refusals=pl.concat([cleaned.refusals, beyond]),
         notes=cleaned.notes,
         fitted=fitted,
+        held_out=tuple((named[fold.unique_id], fold) for fold in tested),
     )

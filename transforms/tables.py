@@ -179,6 +179,12 @@ OUT_FORECAST_SCORE = Table(
             Field("score", Type.NUMBER, "its value")),
     key=("unique_id", "horizon", "metric"), partition=("day",), sort=("dimension", "value", "horizon", "metric"),
 )
+OUT_BACKTEST = Table(
+    "out_backtest", "one day that was held out of the total, as it would have been forecast, beside what came",
+    columns("day", *_SERIES, Field("ds", Type.DAY, "the day forecast"), Field("cutoff", Type.DAY, "last day known"),
+            *(_NUMBERS[name] for name in ("y", "yhat", "lo80", "hi80", "lo95", "hi95"))),
+    key=("unique_id", "cutoff", "ds"), partition=("day",), sort=("dimension", "value", "cutoff", "ds"),
+)
 OUT_ANOMALY = Table(
     "out_anomaly", "one odd day of one series",
     columns("day", *_SERIES, Field("ds", Type.DAY, "the odd day"),
@@ -367,7 +373,7 @@ TABLES: tuple[Table, ...] = (
     CORE_USAGE, CORE_CHARGE, CORE_INPUT, CORE_FINDING, OUT_SPEND_HOURLY, OUT_SPEND_DAILY,
     CORE_BILLING, CORE_BILLING_HISTORY, CORE_BILL_SNAPSHOT, CORE_INVOICE, CORE_PRICE, CORE_FX_RATE,
     CORE_BUSINESS_METRIC, RUN_LEDGER,
-    OUT_FORECAST, OUT_FORECAST_SCORE, OUT_ANOMALY, OUT_BUDGET, OUT_RECONCILIATION, OUT_RECONCILIATION_LINE,
+    OUT_FORECAST, OUT_FORECAST_SCORE, OUT_BACKTEST, OUT_ANOMALY, OUT_BUDGET, OUT_RECONCILIATION, OUT_RECONCILIATION_LINE,
     OUT_RECONCILIATION_CORRECTION, OUT_FOCUS_DAILY, OUT_ALLOCATION, OUT_UNIT_ECONOMICS, OUT_RECOMMENDATION,
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from costops.flows.tasks import patterns, watched
+from costops.flows.tasks.drivers import PARTS, moved
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.transforms.check import conform
@@ -36,7 +37,6 @@ FLOOR_USD = 1.0
 EXPLAINED = 25
 """Incidents, the dearest first, whose money is split into volume, mix, size, cache and price."""
 
-_TOKENS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 _ROW = ("unique_id", "dimension", "value", "ds", "y", "expected", "lower", "upper", "score", "effect", "kind",
         "incident")
 
@@ -165,31 +165,19 @@ def _summary(number: object, own: pl.DataFrame) -> dict[str, Any]:
 
 def _cause(row: dict[str, Any], daily: pl.DataFrame) -> str | None:
     """What moved in the leader's spend against the four weeks before, in dollars; the parts add up."""
-    from costops.models.incident import explain
-
     if row["kind"] == "missing" or row["dimension"] not in (*daily.columns, "total"):
         return None
     first, last = row["first"] if row["kind"] != "mix" else row["first"] - timedelta(days=6), row["last"]
     mine = daily if row["dimension"] == "total" else daily.filter(pl.col(row["dimension"]) == row["value"])
     days = (last - first).days + 1
-    old = _long(mine.filter(pl.col("day").is_between(first - timedelta(days=28), first - timedelta(days=1))), days / 28)
-    new = _long(mine.filter(pl.col("day").is_between(first, last)), 1.0)
+    old = mine.filter(pl.col("day").is_between(first - timedelta(days=28), first - timedelta(days=1)))
+    new = mine.filter(pl.col("day").is_between(first, last))
     if new.is_empty():
         return None
-    parts = explain(old, new).select(pl.col("volume", "mix", "size", "cache", "price").sum()).row(0, named=True)
+    parts = moved(old, new, scale=days / 28).select(pl.col(PARTS).sum()).row(0, named=True)
     whole = sum(abs(value) for value in parts.values())
     shown = sorted(((abs(value), name, value) for name, value in parts.items() if abs(value) >= 0.05 * whole), reverse=True)
     return ", ".join(f"{name} {value:+.2f}" for _, name, value in shown) or None
-
-
-def _long(daily: pl.DataFrame, factor: float) -> pl.DataFrame:
-    """Model, unit, quantity, requests and cost of some days, scaled."""
-    keys = [pl.col("model_id").fill_null("unknown")]
-    blocks = [daily.group_by(keys).agg(
-        pl.lit(f"{name}_tokens").alias("unit"), pl.col(f"{name}_tokens").sum().cast(pl.Float64).alias("quantity"),
-        pl.col("requests").sum().cast(pl.Float64), pl.col(f"{name}_cost_usd").sum().cast(pl.Float64).alias("cost_usd"))
-        for name in _TOKENS]
-    return pl.concat(blocks).with_columns(pl.col("quantity", "requests", "cost_usd") * factor).sort("model_id", "unit")
 
 
 def _findings(run: Run, seen: pl.DataFrame) -> None:

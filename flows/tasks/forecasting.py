@@ -15,7 +15,7 @@ from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.transforms.check import conform
 from costops.transforms.finding import findings
-from costops.transforms.tables import CORE_FINDING, OUT_FORECAST, OUT_FORECAST_SCORE, OUT_SPEND_DAILY
+from costops.transforms.tables import CORE_FINDING, OUT_BACKTEST, OUT_FORECAST, OUT_FORECAST_SCORE, OUT_SPEND_DAILY
 
 if TYPE_CHECKING:
     from costops.models.forecast import Fitted
@@ -79,6 +79,9 @@ def forecast(run: Run) -> None:
         _claims(published), _overall(result.coverage, result.fitted.dependence), _live_rows(live, members)])
     watched.write(run, "forecast", OUT_FORECAST_SCORE, scores.filter(pl.col("score").is_finite()).unique(
         ["unique_id", "horizon", "metric"], maintain_order=True))
+    held = result.backtest("total").join(members, on="unique_id")
+    if not held.is_empty():
+        watched.write(run, "forecast", OUT_BACKTEST, held)
     for name, reason in result.refusals.iter_rows():
         LOGGER.info("forecast: %s: %s", name, reason)
     watched.done(run, "forecast", made, rows.height)

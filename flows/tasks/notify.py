@@ -77,7 +77,9 @@ def _budget_alert(row: dict[str, Any]) -> Alert:
 def _anomaly_alert(row: dict[str, Any]) -> Alert:
     return Alert(f"anomaly:{row['unique_id']}", str(row["ds"]), "costops.anomaly.new",
                  f"{row['kind']}: {row['unique_id']} on {row['ds']}",
-                 f"{row['y']:.2f} USD where {row['expected']:.2f} USD were expected.")
+                 f"{row['y']:.2f} USD where {row['expected']:.2f} USD were expected."
+                 + (f" Shown by {row['drivers']}." if row["drivers"] else "")
+                 + (f" What moved, in USD: {row['cause']}." if row["cause"] else ""))
 
 
 def announce(run: Run) -> list[Alert]:

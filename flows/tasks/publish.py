@@ -10,9 +10,11 @@ import polars as pl
 
 from costops.flows.runtime.lake import Lake
 from costops.flows.tasks.completeness import completeness
+from costops.flows.tasks.drivers import stretches
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.flows.tasks.targets import publish_files
+from costops.flows.tasks.watched import yesterday
 from costops.transforms.reports.export import csv_bytes
 from costops.transforms.reports.nightly import GateState, NightlyData, nightly_json, nightly_report
 from costops.transforms.tables import (
@@ -21,9 +23,11 @@ from costops.transforms.tables import (
     CORE_PRICE,
     OUT_ALLOCATION,
     OUT_ANOMALY,
+    OUT_BACKTEST,
     OUT_BUDGET,
     OUT_FOCUS_DAILY,
     OUT_FORECAST,
+    OUT_FORECAST_SCORE,
     OUT_RECOMMENDATION,
     OUT_SPEND_DAILY,
     OUT_UNIT_ECONOMICS,
@@ -31,8 +35,8 @@ from costops.transforms.tables import (
     Table,
 )
 
-TABLES_OUT = ("out_spend_daily", "out_reconciliation", "out_forecast", "out_anomaly", "out_budget", "out_allocation",
-              "out_unit_economics", "out_recommendation", "out_focus_daily")
+TABLES_OUT = ("out_spend_daily", "out_reconciliation", "out_forecast", "out_forecast_score", "out_backtest", "out_anomaly",
+              "out_budget", "out_allocation", "out_unit_economics", "out_recommendation", "out_focus_daily")
 REPORT_DAYS = 120
 
 
@@ -70,7 +74,9 @@ def _data(run: Run, daily: pl.DataFrame) -> NightlyData:
         gates=tuple(GateState(gate.name, gate.value, gate.limit, gate.failed, gate.detail) for gate in run.gates),
         program_version=version("llm-costops"), price_book=_book_facts(lake),
         price_sources=run.notes.get("price_sources"),
-        forecast=_some(lake, OUT_FORECAST, today), anomalies=_some(lake, OUT_ANOMALY, today),
+        forecast=_some(lake, OUT_FORECAST, today), scores=_some(lake, OUT_FORECAST_SCORE, today),
+        backtest=_some(lake, OUT_BACKTEST, today), moved=stretches(daily, min(last, yesterday(run))),
+        anomalies=_some(lake, OUT_ANOMALY, today),
         budgets=_budgets(lake, today), completeness=completeness(lake, last),
         reconciliation=_reconciliation(lake), allocation=_allocation(lake), unit_economics=_economics(lake),
         recommendations=_recommendations(lake, today),

@@ -24,7 +24,8 @@ from costops.transforms import query
 from costops.transforms.tables import TABLE, TABLES, Table
 
 CORE = ("core_charge", "core_finding")
-OUT = ("out_spend_hourly", "out_forecast", "out_forecast_score", "out_anomaly", "out_budget", "run_ledger")
+OUT = ("out_spend_hourly", "out_forecast", "out_forecast_score", "out_backtest", "out_anomaly", "out_budget",
+       "run_ledger")
 PLAN = {"layer": pl.String(), "place": pl.String(), "key": pl.String(), "day": pl.Date(), "does": pl.String()}
 
 

@@ -134,6 +134,23 @@ def forecast_days(actual: Sequence[tuple[date, Decimal]], ahead: Sequence[Mappin
     ])
 
 
+def share_bars(rows: Sequence[tuple[str, str, float]], colours: Sequence[tuple[str, str]]) -> Spec:
+    """Shares (group, series, value) as bars side by side within each group, between 0 and 100 %."""
+    groups = list(dict.fromkeys(group for group, _, _ in rows))
+    values = [{"g": group, "s": series, "v": drawn(share)} for group, series, share in rows]
+    names = [name for name, _ in colours]
+    return _frame(34 * len(groups) + 10, data={"values": values}, mark={"type": "bar", "height": {"band": 0.9}}, encoding={
+        "y": {"field": "g", "type": "nominal", "sort": groups, "axis": {"title": None, "labelColor": "var(--ink)"}},
+        "yOffset": {"field": "s", "sort": names},
+        "x": {"field": "v", "type": "quantitative", "scale": {"domain": [0, 1]},
+              "axis": {"grid": True, "format": ".0%", "tickCount": 5, "title": None}},
+        "color": {"field": "s", "type": "nominal", "legend": None,
+                  "scale": {"domain": names, "range": [colour for _, colour in colours]}},
+        "tooltip": [{"field": "g", "type": "nominal", "title": "Horizon, limit"}, {"field": "s", "type": "nominal",
+                    "title": "Error"}, {"field": "v", "type": "quantitative", "title": "Series", "format": ".0%"}],
+    })
+
+
 def waterfall(steps: Sequence[tuple[str, str, Decimal, Decimal]], texts: Sequence[str]) -> Spec:
     """Steps (name, kind, from, to) from a first total to a last, each with its amount in words beside it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -121,6 +122,11 @@ def instant_text(value: datetime) -> str:
     if not (value.hour or value.minute or value.second):
         return day_text(value.date())
     return f"{day_text(value.date())}, {value:%H:%M} UTC"
+
+
+def dimensions_said(text: str) -> str:
+    """Series as people say them: `model_id=gpt-5 80%` becomes `model gpt-5 80%`."""
+    return re.sub(r"\b(\w+?)(?:_id)?=", r"\1 ", text)
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:

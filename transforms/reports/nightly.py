@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costops.transforms.reports import outlook, quality, spending, usage
+from costops.transforms.reports import accuracy, moves, outlook, quality, spending, usage
 from costops.transforms.reports.export import json_document
 from costops.transforms.reports.figures import day_text, instant_text
 from costops.transforms.reports.nightly_data import GateState, NightlyData, Part
@@ -38,7 +38,8 @@ def _parts(data: NightlyData) -> list[Part]:
     found = [
         spending.headline(data), *([] if data.spend_daily.is_empty() else [spending.trend(data)]),
         *(spending.breakdown(data, key) for key in ("provider", "model_id", "team")),
-        outlook.forecast(data), outlook.anomalies(data), *outlook.others(data), outlook.reconciliation(data),
+        moves.moves(data), outlook.forecast(data), accuracy.accuracy(data), outlook.anomalies(data),
+        *outlook.others(data), outlook.reconciliation(data),
         usage.cache(data), usage.tiers(data), usage.unpriced(data), quality.gates(data), quality.quarantine(data),
         quality.freshness(data), usage.price_sources(data), quality.run(data),
     ]

@@ -48,6 +48,12 @@ class NightlyData:
     """`price_source`, `requests`, `list_cost_usd`: what each price source priced; further columns are shown."""
     forecast: pl.DataFrame | None = None
     """`out_forecast` (or `unique_id, ds, yhat, lo80, hi80, lo95, hi95`); `total` is drawn, else the first series."""
+    scores: pl.DataFrame | None = None
+    """`out_forecast_score`."""
+    backtest: pl.DataFrame | None = None
+    """`out_backtest`: held-out days of the total."""
+    moved: pl.DataFrame | None = None
+    """Per model `model_id, days, before_usd, volume, mix, size, cache, price, after_usd`: what moved list cost."""
     month_end: pl.DataFrame | None = None
     """One row per series: spent, expected, low and high of the month."""
     budgets: pl.DataFrame | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from costops.transforms.reports.charts import forecast_days
-from costops.transforms.reports.figures import day_text, exact, money, plain, ratio, value_text
+from costops.transforms.reports.figures import day_text, dimensions_said, exact, money, plain, ratio, value_text
 from costops.transforms.reports.nightly_data import NightlyData, Part, records
 from costops.transforms.reports.page import (
     Block,
@@ -141,8 +141,9 @@ def anomalies(data: NightlyData) -> Part | None:
     if data.anomalies is None:
         return None
     frame = _incidents(data.anomalies)
-    order = ("first", "last", "ds", "where", "dimension", "value", "unique_id", "kind", "effect_usd")
-    block: Block = frame_table(frame, "Anomalies", order=order, most=_MOST_EVENTS) if frame.height else Note(
+    order = ("first", "last", "ds", "where", "why", "dimension", "value", "unique_id", "kind", "effect_usd", "alerted")
+    block: Block = frame_table(frame, "Anomalies", order=order, most=_MOST_EVENTS,
+                               titles={"where": "Who shows it", "why": "What moved (USD)"}) if frame.height else Note(
         "Nothing out of the ordinary.", "good")
     return Part("anomalies", Section("anomalies", "Out of the ordinary", "Events that the usual rhythm, trend and "
                 "known price changes do not explain, by money.", (block,),
@@ -161,15 +162,31 @@ def _incidents(frame: pl.DataFrame) -> pl.DataFrame:
             pl.col("effect").sum())["effect"].to_list()
         most = max(whole) if max(whole) >= -min(whole) else min(whole)
         named = sums.filter(pl.col("dimension") != "total").head(3)
+        where = ", ".join(f"{name.removesuffix('_id')} {value}" for name, value, _ in named.iter_rows()) or "total"
         rows.append({
             "first": days["ds"].min(), "last": days["ds"].max(), "kind": "; ".join(days["kind"].unique().sort()),
-            "where": ", ".join(f"{name.removesuffix('_id')} {value}" for name, value, _ in named.iter_rows())
-            or "total",
-            "effect_usd": Decimal(str(round(most, 6)))})
-    schema = {"first": pl.Date(), "last": pl.Date(), "kind": pl.String(), "where": pl.String(),
-              "effect_usd": pl.Decimal(38, 6)}
-    return pl.DataFrame(rows, schema=schema).sort(
+            "where": _drivers(days) or where, "why": _first(days, "cause"),
+            "effect_usd": Decimal(str(round(most, 6))),
+            "alerted": bool(days["is_sent"].any()) if "is_sent" in days.columns else None})
+    schema = {"first": pl.Date(), "last": pl.Date(), "kind": pl.String(), "where": pl.String(), "why": pl.String(),
+              "effect_usd": pl.Decimal(38, 6), "alerted": pl.Boolean()}
+    made = pl.DataFrame(rows, schema=schema).sort(
         pl.col("effect_usd").abs(), "last", "where", descending=[True, True, False])
+    silent = [name for name in ("why", "alerted") if made[name].null_count() == made.height]
+    return made.drop(silent)
+
+
+def _first(days: pl.DataFrame, column: str) -> str | None:
+    if column not in days.columns:
+        return None
+    told = days[column].drop_nulls()
+    return str(told[0]) if told.len() else None
+
+
+def _drivers(days: pl.DataFrame) -> str | None:
+    """Who shows the incident, with the share of its money, as people say it: `team search 80%`."""
+    told = _first(days, "drivers")
+    return None if told is None else dimensions_said(told)
 
 
 def reconciliation(data: NightlyData) -> Part | None:

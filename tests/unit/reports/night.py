@@ -156,8 +156,48 @@ def anomalies() -> pl.DataFrame:
             (DAY - timedelta(days=8), "model_id", "gpt-5.1-2025-11-13", 39.4, "spike", 1),
             (DAY - timedelta(days=1), "team", "legal", -2.2, "drop", 2)]
     return pl.DataFrame([{"day": DAY, "unique_id": f"{name}={value}", "dimension": name, "value": value, "ds": ds,
-                          "effect": effect, "kind": kind, "incident": incident, "is_sent": True}
+                          "effect": effect, "kind": kind, "incident": incident, "is_sent": incident == 1,
+                          "drivers": "team=data-platform 100%, model_id=gpt-5.1-2025-11-13 40%" if incident == 1 else None,
+                          "cause": "volume +91.40, size +6.80" if incident == 1 else None}
                          for ds, name, value, effect, kind, incident in rows])
+
+
+def scores() -> pl.DataFrame:
+    """`out_forecast_score`: of all series, of the total and of one team."""
+    rows: list[tuple[str, int, str, float]] = []
+    for place, horizon in enumerate((7, 30, 90)):
+        for name, ease in (("day", 0.0), ("total", 0.25)):
+            rows += [("all", horizon, f"share_{name}_within_{limit}", round(0.3 + ease + 0.01 * limit - 0.1 * place, 3))
+                     for limit in (10, 15, 20)]
+            rows.append(("all", horizon, f"series_by_{name}", 23.0 - 5 * place))
+        rows += [("total", horizon, "mape", 0.06 + 0.03 * place), ("total", horizon, "total_ape", 0.03 + 0.02 * place),
+                 ("team=search", horizon, "mape", 0.11 + 0.03 * place), ("team=search", horizon, "total_ape", 0.08)]
+    for horizon, low, high in ((7, 0.81, 0.953), (14, 0.79, 0.949), (30, 0.77, 0.885)):
+        rows += [("all", horizon, "coverage80", low), ("all", horizon, "coverage95", high)]
+    rows.append(("all", 7, "live_coverage95", 0.96))
+    return pl.DataFrame([{"day": DAY, "unique_id": name, "dimension": name.split("=", maxsplit=1)[0], "value": name,
+                          "horizon": horizon, "metric": metric, "score": score} for name, horizon, metric, score in rows])
+
+
+def backtest(usage: pl.DataFrame) -> pl.DataFrame:
+    """`out_backtest`: the last twenty days held out."""
+    known = usage.group_by("day").agg(pl.col("list_cost_usd").sum().cast(pl.Float64)).sort("day").tail(20)
+    rows = []
+    for number, (day, cost) in enumerate(known.iter_rows()):
+        centre = (cost or 0.0) * (0.93 + 0.007 * (number * 7 % 20))
+        rows.append({"day": DAY, "unique_id": "total", "dimension": "total", "value": "total", "ds": day,
+                     "cutoff": DAY - timedelta(days=20), "y": cost or 0.0, "yhat": centre, "lo80": 0.9 * centre,
+                     "hi80": 1.1 * centre, "lo95": 0.82 * centre, "hi95": 1.2 * centre})
+    return pl.DataFrame(rows)
+
+
+def moved() -> pl.DataFrame:
+    """What moved spend: two models; the parts add up."""
+    return pl.DataFrame([
+        {"model_id": "claude-sonnet-4-5-20250929", "days": 28, "before_usd": 900.0, "volume": 120.0, "mix": -30.0,
+         "size": 44.5, "cache": -80.25, "price": 0.0, "after_usd": 954.25},
+        {"model_id": "gpt-5.1-2025-11-13", "days": 28, "before_usd": 400.0, "volume": 53.3, "mix": 61.7, "size": 0.0,
+         "cache": 0.0, "price": -25.0, "after_usd": 490.0}])
 
 
 def night(**changes: Any) -> NightlyData:
@@ -175,7 +215,7 @@ def night(**changes: Any) -> NightlyData:
         "price_sources": pl.DataFrame({
             "price_source": ["genai-prices 0.2.3", "configuration: contracts"], "requests": [151200, 3100],
             "list_cost_usd": [Decimal("3120.5521"), Decimal("88.10")]}),
-        "forecast": forecast(total / 60),
+        "forecast": forecast(total / 60), "scores": scores(), "backtest": backtest(usage), "moved": moved(),
         "budgets": budgets(), "anomalies": anomalies(),
         "recommendations": pl.DataFrame({
             "action": ["Move the nightly classification of support-assistant to the batch tier"],

@@ -149,10 +149,10 @@ def test_sources_tell_gaps_and_that_records_add_up() -> None:
 
 
 def test_sections_without_a_frame_are_left_out() -> None:
-    bare = night(forecast=None, month_end=None, budgets=None, anomalies=None, recommendations=None, gates=(),
-                 price_sources=None, price_book=())
+    bare = night(forecast=None, scores=None, backtest=None, moved=None, month_end=None, budgets=None,
+                 anomalies=None, recommendations=None, gates=(), price_sources=None, price_book=())
     html = nightly_report(bare)
-    for name in ("forecast", "anomalies", "recommendations", "reconciliation", "gates", "prices"):
+    for name in ("forecast", "accuracy", "moved", "anomalies", "recommendations", "reconciliation", "gates", "prices"):
         assert f'<section id="{name}"' not in html
     assert "not checked" in html
 
@@ -173,12 +173,34 @@ def test_days_of_an_incident_are_one_event_and_its_money_counts_once() -> None:
     section = html[html.index('<section id="anomalies"'):html.index('<section id="recommendations"')]
     assert section.count("<tr>") == 3
     assert "98.20" in section
-    assert "team data-platform, model gpt-5.1-2025-11-13" in section
+    assert "team data-platform 100%, model gpt-5.1-2025-11-13 40%" in section
+    assert "volume +91.40, size +6.80" in section
+    assert section.count(">yes<") == 1
+
+
+def test_the_claim_is_told_with_its_shares_and_a_band_that_left_its_range() -> None:
+    html = nightly_report(night())
+    section = html[html.index('<section id="accuracy"'):html.index('<section id="anomalies"')]
+    assert ">65.0%<" in section                                  # within 10 % at 7 days by the period's total
+    assert section.count(">left its range<") == 1
+    told = json.loads(nightly_json(night()))["accuracy"]
+    assert len(told["backtest"]) == 20
+    assert {"horizon": 7, "metric": "share_day_within_10", "score": 0.4}.items() <= next(
+        row for row in told["scores"] if row["metric"] == "share_day_within_10" and row["horizon"] == 7).items()
+
+
+def test_what_moved_spend_adds_up_from_before_to_after() -> None:
+    html = nightly_report(night())
+    section = html[html.index('<section id="moved"'):html.index('<section id="forecast"')]
+    assert "+$144.25 against the 28 days before" in section
+    assert "\u2212105.25" not in section
+    steps = [part for part in ("173.30", "31.70", "44.50", "80.25", "25.00") if part not in section]
+    assert steps == []
 
 
 def test_a_budget_that_is_overspent_says_so() -> None:
     html = nightly_report(night())
-    section = html[html.index('<section id="forecast"'):html.index('<section id="anomalies"')]
+    section = html[html.index('<section id="forecast"'):html.index('<section id="accuracy"')]
     assert section.count(">over<") == 1
     assert "106.7%" in section
 
@@ -204,7 +226,8 @@ def test_counts_of_the_provider_are_summed_per_model_the_least_complete_first() 
 
 def test_an_empty_lake_is_a_valid_report() -> None:
     empty = night(spend_daily=pl.DataFrame(schema=OUT_SPEND_DAILY.schema), inputs=night().inputs.head(0),
-                  findings=findings([]), ledger=night().ledger.head(0), forecast=None, budgets=None, month_end=None)
+                  findings=findings([]), ledger=night().ledger.head(0), forecast=None, moved=None,
+                  budgets=None, month_end=None)
     assert "No input has been read yet." in nightly_report(empty)
     assert json.loads(nightly_json(empty))["headline"]["last_30_days"]["cost_usd"] == "0.000000000000"
 
