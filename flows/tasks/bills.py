@@ -18,7 +18,6 @@ from costops.flows.runtime.settings import Source
 from costops.flows.sources import files
 from costops.flows.sources.files import Found
 from costops.flows.tasks.pricing import contracts_frame
-from costops.flows.tasks.pull import pull
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.snapshots import take_snapshots
 from costops.transforms import merge, query
@@ -56,13 +55,16 @@ class Taken:
     months: set[str] = field(default_factory=set)
 
 
-def take(run: Run, source: Source, prices: pl.DataFrame, *, closed: Mapping[str, str] | None = None) -> Taken:
+def take(run: Run, source: Source, prices: pl.DataFrame, *, pulled: Mapping[str, list[Found] | Exception],
+         closed: Mapping[str, str] | None = None) -> Taken:
     """Read a source of bills, invoices, reference data or buckets if any of its files changed.
 
-    `closed`: billing period -> snapshot id that a lock rests on.
+    `pulled`: what the pulls of this run came to; `closed`: billing period -> snapshot id that a lock rests on.
     """
     taken = Taken(source.name)
-    found = pull(run, source) if source.is_pulled else files.find(str(source.uri), run.settings.home)
+    found = pulled[source.name] if source.is_pulled else files.find(str(source.uri), run.settings.home)
+    if isinstance(found, Exception):
+        raise found
     hints = _Hints(run.lake, source)
     if hints.same(found) and not run.again:
         return taken

@@ -18,6 +18,7 @@ from costops.flows.tasks.month import close, closed_snapshots, reconcile
 from costops.flows.tasks.outlook import budget, detect, forecast
 from costops.flows.tasks.pricing import working_book
 from costops.flows.tasks.publish import publish
+from costops.flows.tasks.pull import pull_all
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.spend import aggregate
 from costops.flows.tasks.step import step
@@ -53,11 +54,11 @@ def ingest(run: Run) -> None:
 def _take_bills(run: Run, prices: pl.DataFrame) -> None:
     """Bills, invoices, reference data and usage feeds."""
     closed = closed_snapshots(run.lake)
-    for source in run.settings.sources:
-        if source.feeds_requests or not run.selected(source.name):
-            continue
+    sources = [one for one in run.settings.sources if not one.feeds_requests and run.selected(one.name)]
+    pulled = pull_all(run, [one for one in sources if one.is_pulled])
+    for source in sources:
         try:
-            done = take(run, source, prices, closed=closed.get(source.name))
+            done = take(run, source, prices, pulled=pulled, closed=closed.get(source.name))
         except Unreachable as error:
             run.missed(source.name, error)
             continue

@@ -18,6 +18,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
+from time import sleep
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -43,6 +44,9 @@ class Provider:
     asked: Counter[str] = field(default_factory=Counter)
     served: list[str] = field(default_factory=list)
     answered: int = 0
+    slow: float = 0.0
+    busy: int = 0
+    most_at_once: int = 0
     lock: Lock = field(default_factory=Lock)
 
     def fault(self, what: str) -> str | None:
@@ -335,6 +339,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))) or b"{}"))
 
     def _answer(self, body: Any) -> None:
+        with self.provider.lock:
+            self.provider.busy += 1
+            self.provider.most_at_once = max(self.provider.most_at_once, self.provider.busy)
+        sleep(self.provider.slow)
+        with self.provider.lock:
+            self.provider.busy -= 1
         provider, parts = self.provider, urlsplit(self.path)
         query = parse_qsl(parts.query)
         if not self._allowed():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -42,35 +46,66 @@ class Workspace:
 
     def __init__(self, home: Path, text: str) -> None:
         self.home = home
+        self._book: pl.DataFrame | None = None
         (home / "costops.toml").write_text(text)
 
     def prices(self, *words: str) -> int:
+        self._book = None
         return main(["prices", *words, "--config", str(self.home / "costops.toml")])
 
     def book(self) -> pl.DataFrame:
-        return Lake(open_store(str(self.home / "lake")), self.home / "scratch").read(CORE_PRICE)
+        if self._book is None:
+            self._book = Lake(open_store(str(self.home / "lake")), self.home / "scratch").read(CORE_PRICE)
+        return self._book
 
     def price(self, model: str, unit: str, *, at: datetime = AT, **asked: Any) -> Decimal | None:
         rows = explain(self.book(), model, at, **asked).filter(pl.col("unit") == unit).sort("min_input")
         return rows["price_usd"][0].normalize() if rows.height else None
 
 
+class Clouds(Provider):
+    """The replay server and its address."""
+
+    url: str = ""
+
+
+@contextmanager
+def _clouds() -> Iterator[Clouds]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_GOOGLE_KEY", KEY)
+        patch.setenv("COSTOPS_NOW", "2026-11-16T12:00:00+00:00")
+        patch.setattr(Api, "_pause", lambda *_: None)
+        provider = Clouds(faults=0.1)
+        with serving(provider) as provider.url:
+            yield provider
+
+
 @pytest.fixture
-def clouds(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("TEST_GOOGLE_KEY", KEY)
-    monkeypatch.setenv("COSTOPS_NOW", "2026-11-16T12:00:00+00:00")
-    provider = Provider(faults=0.1)
-    monkeypatch.setattr(Api, "_pause", lambda *_: None)
-    with serving(provider) as url:
-        provider.url = url  # type: ignore[attr-defined]
+def clouds() -> Iterator[Clouds]:
+    with _clouds() as provider:
         yield provider
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace that has taken in the three catalogues, and what that said."""
+    said = io.StringIO()
+    with _clouds() as provider, redirect_stderr(said):
+        place = Workspace(tmp_path_factory.mktemp("catalogues"), CONFIG.format(url=provider.url))
+        assert place.prices("update") == 0
+    return place, said.getvalue()
+
+
+@pytest.fixture
+def taken(first: tuple[Workspace, str], clouds: Clouds, tmp_path: Path) -> Workspace:
+    """A copy of it, to go on with."""
+    shutil.copytree(first[0].home, tmp_path, dirs_exist_ok=True)
+    return Workspace(tmp_path, CONFIG.format(url=clouds.url))
+
+
 def test_catalogues_are_taken_in_with_their_units_and_what_is_left_out_is_counted(
-        clouds: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Workspace(tmp_path, CONFIG.format(url=clouds.url))
-    assert place.prices("update") == 0
-    told = capsys.readouterr().err
+        first: tuple[Workspace, str]) -> None:
+    place, told = first
     assert "azure.retail_prices: 9 prices of 3 models from 15 SKUs; left out: 2 priced by the hour, 1 a reserv" in told
     assert "1 a deployment that usage does not tell apart, 1 text not understood" in told
     assert "Wonder 9 Inp glbl Tokens" in told
@@ -99,9 +134,8 @@ def test_catalogues_are_taken_in_with_their_units_and_what_is_left_out_is_counte
     assert overlaps(rows).is_empty()
 
 
-def test_what_a_catalogue_does_not_say_keeps_its_price(clouds: Any, tmp_path: Path) -> None:
-    place = Workspace(tmp_path, CONFIG.format(url=clouds.url))
-    assert place.prices("update", "-q") == 0
+def test_what_a_catalogue_does_not_say_keeps_its_price(first: tuple[Workspace, str]) -> None:
+    place = first[0]
     azure = explain(place.book(), "gpt-5.4", AT, provider="azure.ai.openai").filter(pl.col("unit") == "uncached_input")
     assert azure.sort("min_input").select("min_input", "price_usd").rows() == [(0, Decimal("2.5")), (272_001, 5)]
     for model, provider in (("gpt-4o-mini", "azure.ai.openai"), ("gpt-5", "openai"), ("gemini-2.5-pro", "gcp.gemini")):
@@ -113,14 +147,12 @@ def test_what_a_catalogue_does_not_say_keeps_its_price(clouds: Any, tmp_path: Pa
     assert place.price("gpt-5", "output", at=datetime(2025, 8, 20), provider="azure.ai.openai") == 10
 
 
-def test_an_update_without_news_changes_nothing_and_other_changes_lose_no_feed(clouds: Any, tmp_path: Path) -> None:
-    place = Workspace(tmp_path, CONFIG.format(url=clouds.url))
-    assert place.prices("update", "-q") == 0
-    first = place.book()
-    assert place.prices("update", "-q") == 0
-    assert place.book().equals(first)
+def test_an_update_without_news_changes_nothing_and_other_changes_lose_no_feed(taken: Workspace, clouds: Clouds) -> None:
+    before = taken.book()
+    assert taken.prices("update", "-q") == 0
+    assert taken.book().equals(before)
     own = '\n[[prices]]\nprovider = "openai"\nmodel_id = "gpt-own"\nusd = { output = "1" }\n'
-    changed = Workspace(tmp_path, CONFIG.format(url=clouds.url) + own)
+    changed = Workspace(taken.home, CONFIG.format(url=clouds.url) + own)
     assert changed.prices("update", "-q") == 0
     assert changed.price("gpt-own", "output", provider="openai") == 1
     assert changed.price("gpt-4o-2024-11-20", "cache_read", provider="azure.ai.openai") == Decimal("1.25")
@@ -132,21 +164,19 @@ def test_an_update_without_news_changes_nothing_and_other_changes_lose_no_feed(c
     ({"published": "2026-10-01T10:00:00Z"}, "before the one in use"),
 ])
 def test_a_catalogue_that_jumps_shrinks_or_is_older_is_refused_until_it_is_forced(
-        wrong: dict[str, Any], says: str, clouds: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Workspace(tmp_path, CONFIG.format(url=clouds.url))
-    assert place.prices("update", "-q") == 0
-    first = place.book()
+        wrong: dict[str, Any], says: str, clouds: Clouds, taken: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    before = taken.book()
     for name, value in wrong.items():
         setattr(clouds, name, value)
     with pytest.MonkeyPatch.context() as later:
         later.setenv("COSTOPS_NOW", "2026-11-17T12:00:00+00:00")
-        assert place.prices("update") == 4
+        assert taken.prices("update") == 4
         assert says in capsys.readouterr().err
-        assert place.book().equals(first)
-        assert place.prices("update", "--force", "-q") == 0
+        assert taken.book().equals(before)
+        assert taken.prices("update", "--force", "-q") == 0
 
 
-def test_a_slip_of_units_is_refused_at_once(clouds: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slip_of_units_is_refused_at_once(clouds: Clouds, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clouds.price_factor = 1000.0
     assert Workspace(tmp_path, CONFIG.format(url=clouds.url)).prices("update") == 4
     assert "openai/gpt-5.4 azure standard uncached_input would go from 2.5 to 2500 dollars" in capsys.readouterr().err
@@ -165,7 +195,7 @@ def test_saved_pages_are_taken_in_without_the_network(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_that_does_not_answer_stops_no_other(
-        clouds: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        clouds: Clouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TEST_GOOGLE_KEY", "wrong-canary-0123456789")
     place = Workspace(tmp_path, CONFIG.format(url=clouds.url))
     assert place.prices("update") == 3

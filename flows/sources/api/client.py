@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from costops.flows.sources.api.turns import Turns
 from costops.transforms.errors import Unreachable
 
 AGENT = "llm-costops (+https://github.com/llm-costops)"
@@ -42,7 +43,8 @@ class Answer:
 class Api:
     """Requests to one provider.
 
-    `key_from` says in errors where the key is set. `sleep` and `jitter` are given by tests.
+    `key_from` says in errors where the key is set. `turns` is shared by pulls that run at once. `sleep` and `jitter` are
+    given by tests.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Api:
     timeout: float = 60.0
     longest_wait: float = 300.0
     largest: int = 256 << 20
+    turns: Turns = field(default_factory=Turns)
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     asked: int = 0
@@ -72,12 +75,14 @@ class Api:
             body: Any = None) -> Answer:
         """The JSON answer to a request, asked again as often as the provider and patience allow."""
         url = self.place(path)
+        host = urlsplit(url).netloc
         last = "no answer"
         for attempt in range(1, self.attempts + 1):
             self.asked += 1
             wait: float | None = None
             try:
-                status, headers, content = self._once(method, url, params, body)
+                with self.turns.at(host):
+                    status, headers, content = self._once(method, url, params, body)
             except (httpx.TransportError, httpx.StreamError) as error:
                 last = f"{type(error).__name__}"
             else:
@@ -91,6 +96,7 @@ class Api:
                 else:
                     last = f"{status} {self._said(content)}"
                     wait = told_wait(headers)
+                    self.turns.rest(host, min(wait or 0.0, self.longest_wait))
             if attempt == self.attempts:
                 break
             self._pause(wait, attempt, url)
