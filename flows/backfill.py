@@ -14,7 +14,6 @@ from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.parameters import DateRange, Stage, date_range, known_sources
 from costops.flows.tasks.run import STAGES, Run, open_lake, open_run
-from costops.transforms.window import Window
 
 
 def name_of_run() -> str:
@@ -62,19 +61,18 @@ def backfill(
     journal = plan.open_journal(settings, asked.window, [only, wanted])
     progress = show.Progress(f"Backfill of {asked.window}", key="costops-progress")
     total = Run(settings, None, None)  # type: ignore[arg-type] # it only gathers
-    for number, day in enumerate(asked.window.days(), start=1):
-        if day in journal.done:
-            LOGGER.info("%s: done before", day)
-            continue
-        with open_run(settings, window=Window.of_days(day, day), only=only, stages=wanted, again=True) as run:
+    if journal.done:
+        LOGGER.info("%d days were done before", len(journal.done))
+    for block in plan.blocks(asked.window, journal.done, settings.run):
+        with open_run(settings, window=block, only=only, stages=wanted, again=True) as run:
             for name in plan.DAILY:
                 if name in wanted and name in do.STEPS:
                     with run.stage(name):
                         do.STEPS[name](run)
             _gather(total, run)
         if not run.unreachable:
-            journal.settle(day)
-        progress.at(number, len(asked.window.days()))
+            journal.settle(block)
+        progress.at((block.end - asked.window.start).days, len(asked.window.days()))
     with open_run(settings, window=asked.window, only=only, stages=wanted) as run:
         _gather(run, total)
         for name in STAGES:

@@ -26,20 +26,30 @@ def run(args: argparse.Namespace) -> int:
     _known(args.source, [one.name for one in settings.sources], "--source")
     _known(args.stage, list(STAGES), "--stage")
     with _home(settings):
-        outcome = _nightly()(config=str(config_path(args.config).resolve()), start=day_of(args.start, "--from"),
+        outcome = _nightly(settings)(config=str(config_path(args.config).resolve()), start=day_of(args.start, "--from"),
                        end=day_of(args.end, "--to"), sources=args.source or None, stages=args.stage or None)
     return told(settings, outcome, args.format)
 
 
-def _nightly() -> Callable[..., Any]:
-    """The flow where an API is configured; else the same job without Prefect, whose import alone takes a second."""
-    if os.environ.get("PREFECT_API_URL"):
+def _nightly(settings: Settings) -> Callable[..., Any]:
+    """The flow where Prefect is asked for; else the same job without it, whose import alone takes a second."""
+    if _with_prefect(settings):
         from costops.flows.nightly import nightly
 
         return nightly
     from costops.flows.tasks.work import night
 
     return night
+
+
+def _with_prefect(settings: Settings) -> bool:
+    """True where an API is configured, or workers are: they get their tasks through Prefect.
+
+    Without an API Prefect starts a server of its own for as long as the run lasts.
+    """
+    if settings.run.engine != "local":
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
+    return bool(os.environ.get("PREFECT_API_URL")) or settings.run.engine != "local"
 
 
 def told(settings: Settings, outcome: Outcome, form: str) -> int:
@@ -67,7 +77,7 @@ def backfill(args: argparse.Namespace) -> int:
         raise Usage("backfill needs --from DAY and --to DAY.")
     settings = load(args.config)
     _known(args.source, [one.name for one in settings.sources], "--source")
-    flow = flow_of_days if os.environ.get("PREFECT_API_URL") else flow_of_days.fn
+    flow = flow_of_days if _with_prefect(settings) else flow_of_days.fn
     days: Any = {"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")}     # the flow checks them
     outcome = flow(config=str(config_path(args.config).resolve()), days=days,
                    sources=args.source or None, stages=args.stage or None, dry_run=args.dry_run)

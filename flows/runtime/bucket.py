@@ -70,7 +70,12 @@ class Bucket:
             path.unlink(missing_ok=True)
         self._copies.clear()
 
-    def _saw(self, key: str, version: Version) -> None:
+    def version(self, key: str) -> Version | None:
+        """The version of an object as this run knows it; None where it did not look."""
+        return self._seen.get(key)
+
+    def saw(self, key: str, version: Version) -> None:
+        """Remember the version that was read, here or by a worker; `Conflict` where this run knows another."""
         if not self._fenced:
             return
         if self._seen.setdefault(key, version) != version:
@@ -91,7 +96,7 @@ class Bucket:
     def read(self, key: str) -> bytes | None:
         """GET."""
         body, version = self.peek(key)
-        self._saw(key, version)
+        self.saw(key, version)
         return body
 
     def peek(self, key: str) -> tuple[bytes | None, Version]:
@@ -125,9 +130,9 @@ class Bucket:
         try:
             version = self._persist("read", key, get)
         except FileNotFoundError:
-            self._saw(key, _ABSENT)
+            self.saw(key, _ABSENT)
             return None
-        self._saw(key, version)
+        self.saw(key, version)
         part.replace(target)
         if self._fenced:
             self._copies[key] = target

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from costops.flows.runtime.engine import Engine
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.buckets.kinds import USAGE_FORMAT
 from costops.transforms.errors import Usage
@@ -285,6 +286,7 @@ class Settings(_Strict):
     retention: Retention = Retention()
     forecast: Forecast = Forecast()
     notify: Notify = Notify()
+    run: Engine = Engine()
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
@@ -375,7 +377,7 @@ def _keys_at(place: list[str]) -> list[str]:
         "": Settings, "workspace": Workspace, "sources": Source, "attribution": Attribution, "budgets": Budget,
         "contracts": Contract, "allocations": Allocation, "teams": TeamRule, "prices": OwnPrice,
         "price_feeds": PriceFeed, "gates": Gates,
-        "retention": Retention, "forecast": Forecast, "notify": Notify,
+        "retention": Retention, "forecast": Forecast, "notify": Notify, "run": Engine,
     }
     names = [part for part in place if not part.isdigit()]
     model = models.get(names[-1] if names else "", Settings)

@@ -36,13 +36,16 @@ Note = Callable[[Iterable[dict[str, Any]]], None]
 
 
 class Days:
-    """Writes the partitions that a source's batches touch."""
+    """Writes the partitions that a source's batches touch.
 
-    def __init__(self, lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, state: Inputs, note: Note,
-                 *, window: Window | None) -> None:
+    With a `share` of the days only those are written: rows of the days beside them are there to be compared with.
+    """
+
+    def __init__(self, lake: Lake, settings: Settings, source: Source, book: pl.DataFrame, state: Inputs, note: Note,  # noqa: PLR0913
+                 *, window: Window | None, share: Window | None = None) -> None:
         self.lake, self.source, self.book, self.state, self.note = lake, source, book, state, note
         self.contracts = contracts_frame(settings.contracts)
-        self.window = window
+        self.window, self.share = window, share
         self.primaries = [one.name for one in settings.sources if source.name in one.primary_over]
 
     def write(self, con: query.Connection, before: set[date], pending: set[str], done: Ingested) -> None:
@@ -53,10 +56,10 @@ class Days:
         con.execute(merge.MARK_DUPLICATES)
         con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
         told = set(query.frame(con, "SELECT DISTINCT day FROM usage ORDER BY day")["day"])
-        days = {day for day in told | before if self.window is None or day in self.window}
-        days = self._kept(con, days)
+        compared = {day for day in told | before if self.window is None or day in self.window}
+        days = self._kept(con, self._mine(compared))
         keep = ", ".join(f"'{one}'" for one in sorted(pending)) or "''"
-        known = self.lake.relation(CORE_CHARGE, map(self._part, _around(days)))
+        known = self.lake.relation(CORE_CHARGE, map(self._part, _around(compared if self.share else days)))
         con.execute(f"""CREATE OR REPLACE TEMP TABLE known AS SELECT record_id, input_id, day, output_tokens,
             input_tokens, used_at FROM {known} WHERE input_id NOT IN ({keep})""")
         con.execute(merge.MARK_OLD)
@@ -64,7 +67,7 @@ class Days:
         con.execute("""CREATE OR REPLACE TEMP TABLE beaten AS
             SELECT m.record_id, m.old_day AS day FROM met AS m JOIN parsed AS p ON p.rowid = m._row
             WHERE m.wins AND p._verdict = 'ok'""")
-        days |= set(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
+        days |= self._mine(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
         self.lake.owe(days)
         _put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
@@ -74,6 +77,9 @@ class Days:
         self._write_new(con, days - kept, shape, primary, done)
         self._write_kept(con, kept, keep, shape, primary, done)
         done.touched |= days
+
+    def _mine(self, days: Iterable[date]) -> set[date]:
+        return {day for day in days if self.share is None or day in self.share}
 
     def _kept(self, con: query.Connection, days: set[date]) -> set[date]:
         """The days that retention still keeps. A late row of another must not pass for the whole day: a finding."""

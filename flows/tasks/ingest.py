@@ -77,8 +77,7 @@ def ingest_source(lake: Lake, settings: Settings, source: Source, book: pl.DataF
                 progress(done.inputs_read, len(reread))
         state.save()
         if not found:
-            reader.aside.note([{"reason": "empty_source", "severity": "warning", "uri": source.uri, "line": None,
-                                "actual": "no input matches", "day": now.date()}])
+            reader.aside.empty()
         reader.days.recount(done, primary_days)
         reader.aside.write(state, reader.read_ids)
     finally:
@@ -93,7 +92,6 @@ class _Reader:
                  now: datetime, window: Window | None) -> None:
         self.source, self.state, self.form = source, state, format_of(source, settings.teams)
         self.aside = SetAside(lake, source, self.form, now=now)
-        self.records = Records(lake, source, self.form, self.aside.report)
         self.days = Days(lake, settings, source, book, state, self.aside.note, window=window)
         self.read_ids: set[str] = set()
 
@@ -101,25 +99,28 @@ class _Reader:
         """Parse a batch, set the bad aside, price the good and replace their days."""
         work.mkdir(parents=True, exist_ok=True)
         con = query.connect(scratch=work, memory=MEMORY)
-        counts = [Counts(one, id_of(self.source.name, one.found.uri)) for one in batch]
-        self.records.parse(con, counts, work)
-        self.aside.judge(con, counts)
-        con.execute("CREATE OR REPLACE TEMP VIEW usage AS " + ingest.usage_select(
-            self.form, self.source.constants(), source=self.source.name, where="p._verdict = 'ok'"))
-        for number, day in query.frame(con, "SELECT DISTINCT _file, day FROM usage ORDER BY ALL").iter_rows():
-            counts[number].told.add(day)
+        counts = read_records(con, batch, self.source, self.form, self.aside, work)
         before = self.state.days_of(one.input_id for one in counts)
         for one in counts:
             self.state.put(one)
         self.days.write(con, before, pending - self.read_ids, done)
         self.read_ids |= {one.input_id for one in counts}
         done.read_ids |= self.read_ids
-        for one in counts:
-            done.inputs_read += 1
-            done.lines_read += one.lines
-            done.findings += one.findings
-            done.non_billable += one.skipped
+        done.count(counts)
         con.close()
+
+
+def read_records(con: query.Connection, batch: Sequence[Prepared], source: Source, form: Format, aside: SetAside,
+                 work: Path) -> list[Counts]:
+    """The records of some inputs as `parsed`, each with its verdict, and those to be kept as `usage`; their counts."""
+    counts = [Counts(one, id_of(source.name, one.found.uri)) for one in batch]
+    Records(aside.lake, source, form, aside.report).parse(con, counts, work)
+    aside.judge(con, counts)
+    con.execute("CREATE OR REPLACE TEMP VIEW usage AS " + ingest.usage_select(
+        form, source.constants(), source=source.name, where="p._verdict = 'ok'"))
+    for number, day in query.frame(con, "SELECT DISTINCT _file, day FROM usage ORDER BY ALL").iter_rows():
+        counts[number].told.add(day)
+    return counts
 
 
 def _attributed(form: Format, attribution: Attribution) -> Format:

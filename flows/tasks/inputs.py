@@ -53,6 +53,14 @@ class Ingested:
     changed: set[date] = field(default_factory=set)
     read_ids: set[str] = field(default_factory=set)
 
+    def count(self, inputs: Iterable[Counts]) -> None:
+        """Add inputs that were read."""
+        for one in inputs:
+            self.inputs_read += 1
+            self.lines_read += one.lines
+            self.findings += one.findings
+            self.non_billable += one.skipped
+
 
 class Inputs:
     """What the lake knows of a source's inputs: `core_input` and the hints that save hashing."""

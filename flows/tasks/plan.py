@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from costops.flows.runtime import clock
+from costops.flows.runtime.engine import Engine
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import Store
 from costops.flows.runtime.overlay import Overlay
 from costops.flows.runtime.settings import Settings
 from costops.flows.tasks import stages as do
 from costops.flows.tasks.run import Run, open_lake
+from costops.flows.tasks.spread import SHARES
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, TABLE
 from costops.transforms.window import Window
 
@@ -109,14 +111,28 @@ class Journal:
             days = set()                        # damaged: every day is done again, which changes nothing
         return cls(store, key, days)
 
-    def settle(self, day: date) -> None:
-        """A day is done."""
-        self.done.add(day)
+    def settle(self, days: Window) -> None:
+        """These days are done."""
+        self.done.update(days.days())
         self.store.put(self.key, json.dumps(sorted(map(str, self.done))).encode())
 
     def close(self) -> None:
         """All days are done."""
         self.store.delete(self.key)
+
+
+def blocks(window: Window, done: Collection[date], engine: Engine) -> list[Window]:
+    """The days that are left, one by one; where workers share them, so many neighbouring days at once as they share."""
+    most = 1 if engine.engine == "local" else engine.workers * SHARES
+    found: list[Window] = []
+    for day in window.days():
+        if day in done:
+            continue
+        if found and found[-1].end == day and len(found[-1].days()) < most:
+            found[-1] = Window(found[-1].start, day + timedelta(days=1))
+        else:
+            found.append(Window(day, day + timedelta(days=1)))
+    return found
 
 
 def open_journal(settings: Settings, window: Window, asked: Sequence[object]) -> Journal:

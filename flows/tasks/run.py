@@ -140,10 +140,7 @@ class Run:
 def open_lake(settings: Settings, *, write: bool = True) -> Iterator[Lake]:
     """The workspace's lake, held for writing unless it is only read; scratch goes away with it."""
     secret_variables(settings.secret_names())
-    base = settings.workspace.scratch or os.environ.get("COSTOPS_SCRATCH")
-    _forget_dead(Path(base or tempfile.gettempdir()))
-    scratch = Path(tempfile.mkdtemp(prefix=f"costops-{os.getpid()}-", dir=base))
-    try:
+    with scratch_folder(settings) as scratch:
         lake = Lake(open_store(settings.workspace.lake, base=settings.home), scratch)
         if write:
             with lake.writing():
@@ -152,6 +149,16 @@ def open_lake(settings: Settings, *, write: bool = True) -> Iterator[Lake]:
         else:
             lake.open(create=False)
             yield lake
+
+
+@contextmanager
+def scratch_folder(settings: Settings) -> Iterator[Path]:
+    """A folder of this process for files in the making, gone afterwards; those of killed processes go first."""
+    base = settings.workspace.scratch or os.environ.get("COSTOPS_SCRATCH")
+    _forget_dead(Path(base or tempfile.gettempdir()))
+    scratch = Path(tempfile.mkdtemp(prefix=f"costops-{os.getpid()}-", dir=base))
+    try:
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

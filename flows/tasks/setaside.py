@@ -103,6 +103,11 @@ class SetAside:
         return {"reason": reason, "uri": uri, "input_id": one.input_id, "line": None,
                 "day": files.file_day(uri) or UNKNOWN_DAY, **more}
 
+    def empty(self) -> None:
+        """No input was found."""
+        self.note([{"reason": "empty_source", "severity": "warning", "uri": self.source.uri, "line": None,
+                    "actual": "no input matches", "day": self.now.date()}])
+
     def note(self, rows: Iterable[dict[str, Any]]) -> None:
         """Keep findings for `write`."""
         self.noted += [{"source": self.source.name, **row} for row in rows]

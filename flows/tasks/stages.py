@@ -20,6 +20,7 @@ from costops.flows.tasks.pricing import working_book
 from costops.flows.tasks.publish import publish
 from costops.flows.tasks.pull import pull_all
 from costops.flows.tasks.run import Gate, Run
+from costops.flows.tasks.spread import ingesting
 from costops.flows.tasks.spend import aggregate
 from costops.flows.tasks.step import step
 from costops.flows.tasks.unpriced import note_unpriced
@@ -27,24 +28,28 @@ from costops.transforms.errors import Unreachable
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY
 
 
-@step()
+def _spreads(run: Run) -> bool:
+    return run.settings.run.engine != "local"
+
+
+@step(plain=_spreads)
 def ingest(run: Run) -> None:
     """Request logs of every source, a primary one before those that it stands over."""
     prices = working_book(run)
-    for source in run.settings.by_primacy():
-        if not source.feeds_requests or not run.selected(source.name) or source.uri is None:
-            continue
-        above = [one.name for one in run.settings.sources if source.name in one.primary_over]
-        days = {day for name in above for day in run.touched_by.get(name, set())}
-        days |= run.lake.owed() if above else set()         # a run may have died between a primary and this one
-        progress = partial(run.progress, source.name) if run.progress else None
-        try:
-            done = ingest_source(run.lake, run.settings, source, prices, now=run.now, window=run.window,
-                                 again=run.again, primary_days=frozenset(days), progress=progress)
-        except Unreachable as error:
-            run.missed(source.name, error)
-            continue
-        _noted(run, done)
+    sources = [one for one in run.settings.by_primacy()
+               if one.feeds_requests and run.selected(one.name) and one.uri is not None]
+    with ingesting(run, sources, prices) as ingested:
+        for source in sources:
+            above = [one.name for one in run.settings.sources if source.name in one.primary_over]
+            days = {day for name in above for day in run.touched_by.get(name, set())}
+            days |= run.lake.owed() if above else set()     # a run may have died between a primary and this one
+            progress = partial(run.progress, source.name) if run.progress else None
+            try:
+                done = ingested(source, frozenset(days), progress)
+            except Unreachable as error:
+                run.missed(source.name, error)
+                continue
+            _noted(run, done)
     _take_bills(run, prices)
     delivery_gate(run)
     recount_buckets(run)

@@ -23,12 +23,15 @@ _DELAYS = (1, 4, 16)
 _CONFLICTS = 3
 
 
-def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a step; `network` ones are tried again where the far end could not be reached."""
+def step(*, network: bool = False, plain: Callable[..., bool] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a step; `network` ones are tried again where the far end could not be reached.
+
+    Where `plain` says so of the arguments, the step is no task of a flow run: it hands out tasks itself.
+    """
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
         retries = len(_DELAYS) if network else 0
-        made = functools.cache(lambda: _task(function, retries))
+        made = functools.cache(lambda: task_of(function, retries))
         direct = tenacity.retry(
             stop=tenacity.stop_after_attempt(retries + 1), reraise=True,
             wait=tenacity.wait_exponential_jitter(initial=1, exp_base=4, max=20),
@@ -36,7 +39,7 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            chosen = made() if in_flow() else direct
+            chosen = made() if in_flow() and not (plain and plain(*args, **kwargs)) else direct
             for _ in range(_CONFLICTS):
                 try:
                     return chosen(*args, **kwargs)
@@ -52,7 +55,7 @@ def step(*, network: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]
     return wrap
 
 
-def _task(function: Callable[P, R], retries: int) -> Callable[P, R]:
+def task_of(function: Callable[P, R], retries: int = len(_DELAYS)) -> Callable[P, R]:
     """The function as a Prefect task, tried again where the far end could not be reached."""
     from prefect import task
     from prefect.cache_policies import NO_CACHE
