@@ -12,7 +12,6 @@ from costops.flows.tasks.bills import take
 from costops.flows.tasks.cover import recount_buckets
 from costops.flows.tasks.deliveries import delivery_gate
 from costops.flows.tasks.derive import derive
-from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
 from costops.flows.tasks.month import close, closed_snapshots, reconcile
 from costops.flows.tasks.outlook import budget, detect, forecast
@@ -20,8 +19,8 @@ from costops.flows.tasks.pricing import working_book
 from costops.flows.tasks.publish import publish
 from costops.flows.tasks.pull import pull_all
 from costops.flows.tasks.run import Gate, Run
-from costops.flows.tasks.spread import ingesting
 from costops.flows.tasks.spend import aggregate
+from costops.flows.tasks.spread import ingesting
 from costops.flows.tasks.step import step
 from costops.flows.tasks.unpriced import note_unpriced
 from costops.transforms.errors import Unreachable
