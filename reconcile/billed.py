@@ -102,6 +102,7 @@ def _kind() -> pl.Expr:
         .when((status == "unmapped") & (kind == "usage")).then(pl.lit("unmapped"))
         .when((status == "mapped") & (kind == "usage") & pl.col("unit").is_in(list(UNIT))).then(pl.lit("usage"))
         .when((status == "mapped") & (kind == "usage")).then(pl.lit("unmapped"))
+        .when((kind == "usage") & (pl.col("service_tier") == "provisioned")).then(pl.lit("provisioned"))
         .when(kind == "usage").then(pl.lit("fee"))
         .otherwise(kind)
     )
@@ -139,7 +140,8 @@ def _summed(rows: pl.DataFrame, keys: tuple[str, ...], schema: Mapping[str, pl.D
 
 
 def _decimals() -> pl.Expr:
-    """Digits after the point with which a row's amount is told."""
-    text = pl.col("BilledCost").cast(pl.String).str.strip_chars_end("0")
+    """Digits after the point with which a row's amount is told; what credit has paid is told as its effective cost."""
+    amount = pl.when(pl.col("BilledCost") == 0).then(pl.col("EffectiveCost")).otherwise(pl.col("BilledCost"))
+    text = amount.cast(pl.String).str.strip_chars_end("0")
     return pl.when(text.str.contains(".", literal=True)).then(
         text.str.len_chars() - text.str.find(".", literal=True) - 1).otherwise(0).cast(pl.Int64)

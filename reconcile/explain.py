@@ -28,7 +28,8 @@ TOOLS = ("request", "web_search", "code_session")
 
 KIND_CAUSE: Mapping[str, str] = {
     "tax": "tax", "credit": "credit", "prepaid_credit": "credit", "refund": "credit", "adjustment": "credit",
-    "discount": "discount", "commitment_fee": "commitment", "commitment_drawdown": "commitment", "fee": "tool_fee",
+    "discount": "discount", "commitment_fee": "commitment", "commitment_drawdown": "commitment",
+    "provisioned": "commitment", "fee": "tool_fee",
     "rounding": "rounding", "correction": "timing", "unmapped": "unmapped_line", "usage": "unexplained",
 }
 """What a line that is no usage is a cause of."""
@@ -151,7 +152,7 @@ def _ratio_around(lines: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
 
 def _cost_of(count: pl.Expr, both: pl.Expr) -> pl.Expr:
     """List cost of a billed quantity: at the price of the logged usage of the line, else at the book's."""
-    logged = both & (pl.col("logged") > 0) & (pl.col("unpriced") == 0) & (pl.col("covered_quantity") == 0)
+    logged = both & (pl.col("logged") > 0) & (pl.col("unpriced") == 0)
     return pl.when(logged & (count == pl.col("logged"))).then(pl.col("computed_usd")).when(logged).then(
         share(pl.col("computed_usd"), count, pl.col("logged"))).when(pl.col("unpriced") > 0).then(None).otherwise(
         at_book(count))
@@ -255,7 +256,7 @@ def _priced(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("expected_n").is_null() & (pl.col("unpriced") > 0)).then(pl.lit("price_book"))
         .when(pl.col("expected_n").is_null()).then(pl.lit("missing_usage"))
         .when(gap <= pl.max_horizontal("slack_n", pl.lit(2e-12))).then(pl.lit("rounding"))
-        .when(pl.col("covered_quantity") > 0).then(pl.lit("commitment"))
+        .when((pl.col("covered_quantity") > 0) & (pl.col("logged") == 0)).then(pl.lit("commitment"))
         .when(pl.col("cause").is_not_null()).then(pl.col("cause"))
         .when(pattern == "step").then(pl.lit("price_change"))
         .when(pattern.is_in(["whole", "some"])).then(pl.lit("price_book"))
@@ -282,6 +283,7 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
     tool = pl.col("unit").is_in(TOOLS)
     coverage = (pl.when(pl.col("moved").is_not_null()).then(pl.col("moved").replace({"same": "quantity"}))
                 .when(pl.col("shift").is_not_null()).then(pl.col("shift")).when(tool).then(pl.lit("tool_fee"))
+                .when((pl.col("covered_quantity") > 0) & (pl.col("bought") > pl.col("logged"))).then(pl.lit("commitment"))
                 .when(~pl.col("on_bill")).then(pl.lit("extra_usage")).when(~pl.col("in_logs")).then(
                     pl.lit("missing_usage")).otherwise(pl.lit("quantity")))
     # what a joined line still differs by is the price of the other key: the book may not know it
@@ -319,6 +321,8 @@ def _coverage_detail(lines: pl.DataFrame) -> pl.Expr:
             .when(~pl.col("on_bill")).then(pl.lit("logged, and on no line of the bill"))
             .when(~pl.col("in_logs") & ~scope.is_in(logged)).then(pl.lit("no usage log of this issuer at all"))
             .when(~pl.col("in_logs")).then(pl.lit("billed, and in no log of that day"))
+            .when(pl.col("covered_quantity") > 0).then(pl.lit("on the bill by the token, and served by throughput paid "
+                                                              "by the hour"))
             .otherwise(pl.format("{} billed, {} logged", pl.col("bought").round(0).cast(pl.Int64),
                                  pl.col("logged").round(0).cast(pl.Int64))))
 

@@ -5,9 +5,12 @@ Ranked by the money at stake, each with what to do about it.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from costops.reconcile.exact import USD, ZERO
+from costops.transforms.window import month_window
 
 SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(), "scope": pl.String(), "provider": pl.String(), "model_id": pl.String(), "unit": pl.String(),
@@ -17,21 +20,23 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 FEWEST_LINES = 2
 """A price is learned from at least so many lines that agree; from one alone it is only reported."""
+SOON_DAYS = 60
+"""So long before its end an unused credit is told."""
 
 _SKU = ("scope", "provider", "model_id", "unit", "tier", "region")
 
 
 def learned(lines: pl.DataFrame, causes: pl.DataFrame, billed: pl.DataFrame, computed: pl.DataFrame,
-            deals: pl.DataFrame | None = None) -> pl.DataFrame:
+            contracts: pl.DataFrame, month: str) -> pl.DataFrame:
     """Learnings of a month: `SCHEMA`, the costliest first.
 
     `kind`: `price` (the book's price is not the bill's), `unpriced_model`, `model_only_billed`, `model_only_logged`,
-    `project_only_billed`, `project_only_logged`, `model_name`, `unlogged_usage`, `discount_not_granted`.
+    `project_only_billed`, `project_only_logged`, `model_name`, `unlogged_usage`; of contracts (`contracts` is
+    `costops.reconcile.standing.SCHEMA`) `discount_not_granted`, `contract_differs`, `shortfall_due`, `credit_expired`,
+    `credit_expires`, `throughput_unused`.
     """
     made = [_prices(lines, causes), *_models(lines), *_projects(billed, computed), _names(lines),
-            _unlogged(causes, lines)]
-    if deals is not None:
-        made.append(_not_granted(lines))
+            _unlogged(causes, lines), _not_granted(lines, contracts), _of_contracts(contracts, lines, month)]
     told = pl.concat([frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
         for name, kind in SCHEMA.items()) for frame in made])
@@ -69,11 +74,12 @@ def _models(lines: pl.DataFrame) -> list[pl.DataFrame]:
     sides = named.group_by("scope", "model_id").agg(
         billed=pl.col("on_bill").any(), logged=pl.col("in_logs").any(), provider=pl.col("provider").min(),
         first_day=pl.col("day").min(), last_day=pl.col("day").max(), lines=pl.len(),
-        bill=pl.col("billed_usd").sum(), cost=pl.col("computed_usd").sum())
+        bill=pl.col("billed_usd").sum(), cost=pl.col("computed_usd").sum(), _count=pl.col("logged").sum())
     only_billed = sides.filter(~pl.col("logged")).with_columns(
         kind=pl.lit("model_only_billed"), amount_usd=pl.col("bill"),
         action=pl.lit("no source logs this model: find out who calls it, and add its log as a source"))
-    only_logged = sides.filter(~pl.col("billed")).with_columns(
+    by_the_token = (pl.col("_count") != 0) | (pl.col("cost") != 0)
+    only_logged = sides.filter(~pl.col("billed") & by_the_token).with_columns(
         kind=pl.lit("model_only_logged"), amount_usd=-pl.col("cost"),
         action=pl.lit("the bill does not know this model: is it billed by another name or issuer, or free?"))
     return [only_billed, only_logged]
@@ -118,10 +124,11 @@ def _unlogged(causes: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         action=pl.lit("billed, but not in any log: look for a gap in the export, retries, a playground, a direct key"))
 
 
-def _not_granted(lines: pl.DataFrame) -> pl.DataFrame:
-    """Agreed discounts that the bill does not show: money to claim back."""
-    owed = lines.filter(pl.col("agreed_factor").is_not_null() & ~pl.col("granted") & (pl.col("factor").is_null())
-                        & pl.col("on_bill") & (pl.col("discount_usd") == ZERO))
+def _not_granted(lines: pl.DataFrame, contracts: pl.DataFrame) -> pl.DataFrame:
+    """Agreed discounts that the bill does not show, on its lines or as lines of their own: money to claim back."""
+    short = contracts.filter((pl.col("kind") == "discount") & ~pl.col("as_agreed"))["contract"].to_list()
+    owed = lines.filter(pl.col("contract").is_in(short) & pl.col("agreed_factor").is_not_null() & ~pl.col("granted")
+                        & pl.col("factor").is_null() & pl.col("on_bill") & (pl.col("discount_usd") == ZERO))
     pct = (1 - pl.col("agreed_factor")).round(9).cast(pl.Decimal(38, 9))
     return owed.with_columns(_owed=(pl.col("list_usd").cast(pl.Decimal(38, 9)) * pct).cast(USD)).group_by(
         "scope", "provider", "model_id", subject="contract").agg(
@@ -129,3 +136,31 @@ def _not_granted(lines: pl.DataFrame) -> pl.DataFrame:
         amount_usd=pl.col("_owed").sum()).with_columns(
         kind=pl.lit("discount_not_granted"),
         action=pl.lit("the contract's discount is not on the bill: claim it from the issuer"))
+
+
+def _of_contracts(contracts: pl.DataFrame, lines: pl.DataFrame, month: str) -> pl.DataFrame:
+    """What commitments, credits and throughput ask for: a shortfall to accrue, money that expires, a bill that differs."""
+    billed = pl.col("scope").is_in(lines.filter("on_bill")["scope"].unique().to_list())
+    kind, shown, soon = pl.col("kind"), pl.col("billed_usd") != 0, month_window(month).end + timedelta(days=SOON_DAYS)
+    asked = pl.col("billed_usd"), pl.col("expected_usd")
+    cases: tuple[tuple[str, pl.Expr, pl.Expr, pl.Expr], ...] = (
+        ("contract_differs", kind.is_in(["commitment", "credit", "provisioned"]) & ~pl.col("as_agreed") & (
+            shown | (kind == "provisioned")) & billed, pl.col("difference_usd"),
+         pl.format("the bill has {} USD, the contract makes it {}: ask the issuer", *(_short(one) for one in asked))),
+        ("shortfall_due", (pl.col("shortfall_usd") > 0) & ~shown, pl.col("shortfall_usd"),
+         pl.lit("the commitment's period ends undrawn, and the bill has no line for it yet: accrue it")),
+        ("credit_expired", pl.col("expired_usd") > 0, pl.col("expired_usd"),
+         pl.format("expired on {} without being used: book the loss", "period_end")),
+        ("credit_expires", (kind == "credit") & (pl.col("remaining_usd") > 0) & (pl.col("period_end") <= soon),
+         pl.col("remaining_usd"), pl.format("use it before {}", "period_end")),
+        ("throughput_unused", (kind == "provisioned") & (pl.col("served_quantity") == 0), pl.col("expected_usd"),
+         pl.lit("paid by the hour, and it served no logged token: release it, or send its deployment's log")),
+    )
+    found = [contracts.filter(when.fill_null(value=False)).select(
+        "scope", "provider", "model_id", subject="contract", kind=pl.lit(name), amount_usd=amount.cast(USD), action=do)
+        for name, when, amount, do in cases]
+    return pl.concat(found)
+
+
+def _short(amount: pl.Expr) -> pl.Expr:
+    return amount.round(2).cast(pl.Decimal(38, 2)).cast(pl.String)

@@ -191,7 +191,8 @@ def _disjoint(ours: pl.DataFrame, theirs: pl.DataFrame, name: str) -> list[str]:
 def _computed_side(ours: pl.DataFrame) -> pl.DataFrame:
     status = pl.col("price_status")
     return ours.group_by(KEY).agg(
-        logged=pl.col("quantity").sum(), computed_usd=pl.col("list_usd").sum(),
+        # what throughput served that is paid by the hour is not expected on the bill again
+        logged=pl.col("quantity").filter(status != "covered").sum().cast(COUNT), computed_usd=pl.col("list_usd").sum(),
         computed_effective_usd=pl.col("effective_usd").sum(), requests=pl.col("requests").sum(),
         unpriced=pl.col("quantity").filter(status == "unpriced").sum().cast(COUNT),
         covered_quantity=pl.col("quantity").filter(status == "covered").sum().cast(COUNT),
@@ -210,7 +211,8 @@ def _texts(name: str) -> pl.Expr:
 
 def _parts(ours: pl.DataFrame) -> pl.DataFrame:
     """The computed side of each line, by tier served and price."""
-    return ours.filter(pl.col("quantity") != 0).group_by(*KEY, "served", "place", "price_id").agg(
+    by_the_token = (pl.col("quantity") != 0) & (pl.col("price_status") != "covered")
+    return ours.filter(by_the_token).group_by(*KEY, "served", "place", "price_id").agg(
         quantity=pl.col("quantity").sum(), list_usd=pl.col("list_usd").sum())
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from costops.reconcile.billed import billed_lines
 from costops.reconcile.close import PROVISIONAL
+from costops.reconcile.drawdown import Before
 from costops.reconcile.exact import USD, ZERO
 from costops.reconcile.explain import explained
 from costops.reconcile.invoices import SCHEMA as INVOICE_SCHEMA
@@ -20,6 +21,7 @@ from costops.reconcile.notes import month_findings
 from costops.reconcile.prices import catalogue_of
 from costops.reconcile.rows import contract_rows, evidence_rows, line_rows
 from costops.reconcile.scope import Pairing
+from costops.reconcile.standing import standing
 from costops.reconcile.tolerance import SHARE, Gate, gate
 from costops.reconcile.totals import bounds_of, coverage_of, summary_of
 from costops.reconcile.usage import computed_lines, computed_of
@@ -32,13 +34,14 @@ class Options:
     """What a month is reconciled with besides usage and bills.
 
     `pairs`      bill source -> usage sources; sources that are not named are paired by provider.
-    `contracts`  frame of `costops.reconcile.contracts.SCHEMA`.
+    `contracts`  frame of `costops.reconcile.contracts.SCHEMA`; `drawn_before`: what earlier months drew on them.
     `rates`      exchange rates, as `core_fx_rate`; `price_book`: prices, as `core_price`.
     `status`     written to every row: `costops.reconcile.close.status_of` says which.
     """
 
     pairs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     contracts: pl.DataFrame | None = None
+    drawn_before: Before | None = None
     rates: pl.DataFrame | None = None
     price_book: pl.DataFrame | None = None
     unexplained_share: Decimal = SHARE
@@ -50,7 +53,8 @@ class Reconciled:
     """A month's outcome.
 
     `causes` is `out_reconciliation`: one row per cause of a gap, at the contract's grain. `evidence` is the same per
-    line at the finest grain, `lines` every line, matched ones too. `coverage` and `summary` are per issuer.
+    line at the finest grain, `lines` every line, matched ones too. `coverage` and `summary` are per issuer,
+    `contracts` is per contract and period (`costops.reconcile.standing.SCHEMA`).
     """
 
     month: str
@@ -58,6 +62,7 @@ class Reconciled:
     lines: pl.DataFrame
     evidence: pl.DataFrame
     learnings: pl.DataFrame
+    contracts: pl.DataFrame
     invoices: pl.DataFrame
     coverage: pl.DataFrame
     summary: pl.DataFrame
@@ -86,11 +91,13 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
     book = chosen.price_book
     match = matched(computed, bills.usage, bills.elsewhere, catalogue_of(book) if book is not None else None)
     lines, causes = explained(match, bills.other, book, month, chosen.contracts)
+    stand = standing(lines, causes, chosen.contracts, month, chosen.drawn_before)
+    lines, causes = stand.lines, stand.causes
     lines = lines.with_columns(
         gap_usd=(pl.col("report_usd").fill_null(ZERO) - pl.col("computed_usd").fill_null(ZERO)).cast(USD))
     evidence = evidence_rows(lines, causes)
     told = matched_invoices(invoices, billing, month) if invoices is not None else pl.DataFrame(schema=INVOICE_SCHEMA)
-    learnings = learned(lines, causes, bills.usage, computed, chosen.contracts)
+    learnings = learned(lines, causes, bills.usage, computed, stand.contracts, month)
     summary = summary_of(lines, evidence, bills)
     low, high = bounds_of(match, lines)
     verdict = gate(
@@ -99,6 +106,6 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
         unpriced_low_usd=low, unpriced_high_usd=high, share=chosen.unexplained_share)
     return Reconciled(
         month=month, causes=contract_rows(month, chosen.status, lines, evidence),
-        lines=line_rows(month, lines), evidence=evidence, learnings=learnings, invoices=told,
+        lines=line_rows(month, lines), evidence=evidence, learnings=learnings, contracts=stand.contracts, invoices=told,
         coverage=coverage_of(lines, match), summary=summary,
         findings=month_findings(month, billing, bills, lines, evidence, told, learnings), gate=verdict)

@@ -23,9 +23,11 @@ def evidence_rows(lines: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
         billed_usd_per_million=(pl.when(pl.col("bought_n") > 0).then(
             pl.col("list_usd").cast(pl.Float64) / pl.col("bought_n") * 1e6)).round_sig_figs(9),
         price_id=pl.coalesce("price_ids", "book_price_id"), billed_price_id=pl.col("alt_price_id"),
-        contract=pl.col("contract"), input_id=pl.col("input_id"), bill_line=pl.col("bill_line"),
-        bill_rows=pl.col("bill_rows"), invoice_id=pl.col("invoice_id"))
-    return causes.join(facts, on="line_id", how="left", maintain_order="left").sort(
+        _contract=pl.col("contract"), input_id=pl.col("input_id"), bill_line=pl.col("bill_line"),
+        covered_quantity=pl.col("covered_quantity"), bill_rows=pl.col("bill_rows"), invoice_id=pl.col("invoice_id"))
+    told = causes.join(facts, on="line_id", how="left", maintain_order="left")
+    own = pl.coalesce("contract", pl.when(pl.col("cause") == "discount").then(pl.col("_contract")))
+    return told.with_columns(contract=own).drop("_contract").sort(
         pl.col("cause_usd").abs(), "line_id", "cause", descending=[True, False, False])
 
 

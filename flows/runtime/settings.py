@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 import tomllib
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from costops.flows.runtime.contract import Contract, iso_day
 from costops.flows.runtime.engine import Engine
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.buckets.kinds import USAGE_FORMAT
@@ -134,7 +134,7 @@ class Source(_Strict):
     @field_validator("start")
     @classmethod
     def _start(cls, value: str | None) -> str | None:
-        return _day(value)
+        return iso_day(value)
 
     @model_validator(mode="after")
     def _place(self) -> Source:
@@ -174,26 +174,6 @@ class Budget(_Strict):
     model_id: str | None = None
     application: str | None = None
     thresholds: tuple[Decimal, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
-
-
-class Contract(_Strict):
-    """A negotiated price: a discount, a commitment, a prepaid credit or provisioned throughput."""
-
-    name: str
-    provider: str
-    kind: Literal["discount", "commitment", "credit", "provisioned"] = "discount"
-    start: str
-    end: str | None = None
-    discount_pct: Decimal = Field(default=Decimal(0), ge=0, le=100)
-    model_id: str | None = None
-    unit: str | None = None
-    amount_usd: Decimal = Decimal(0)
-    period: Literal["month", "year", "once"] = "month"
-
-    @field_validator("start", "end")
-    @classmethod
-    def _days(cls, value: str | None) -> str | None:
-        return _day(value)
 
 
 class Allocation(_Strict):
@@ -382,15 +362,6 @@ def _keys_at(place: list[str]) -> list[str]:
     names = [part for part in place if not part.isdigit()]
     model = models.get(names[-1] if names else "", Settings)
     return [name for name in model.model_fields if name != "home"]
-
-
-def _day(value: str | None) -> str | None:
-    try:
-        if value is not None:
-            date.fromisoformat(value[:10])
-    except ValueError:
-        raise ValueError(f"{value!r}: a day is written YYYY-MM-DD, for example 2026-10-01") from None
-    return value
 
 
 def _nearest(word: str, known: Any) -> str:

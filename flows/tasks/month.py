@@ -6,7 +6,7 @@ import getpass
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 
 from costops.flows.runtime.lake import Lake
-from costops.flows.runtime.settings import Contract, Settings
+from costops.flows.runtime.settings import Settings
+from costops.flows.tasks.deals import deals_of, drawn_before, months_after
 from costops.flows.tasks.pricing import lake_book
 from costops.flows.tasks.run import Gate, Run
 from costops.flows.tasks.step import step
@@ -29,18 +30,17 @@ from costops.reconcile.close import (
     status_of,
     verified,
 )
-from costops.reconcile.contracts import contracts as contract_frame
 from costops.reconcile.month import Options, Reconciled, reconcile_month
 from costops.transforms import query
 from costops.transforms.check import conform
 from costops.transforms.errors import Refused, Usage
 from costops.transforms.finding import findings
 from costops.transforms.reports.reconciliation import (
-    ReconciliationData,
     reconciliation_json,
     reconciliation_report,
     reconciliation_workbook,
 )
+from costops.transforms.reports.reconciliation_data import ReconciliationData
 from costops.transforms.tables import (
     CORE_BILL_SNAPSHOT,
     CORE_BILLING,
@@ -48,6 +48,7 @@ from costops.transforms.tables import (
     CORE_FINDING,
     CORE_FX_RATE,
     CORE_INVOICE,
+    OUT_CONTRACT,
     OUT_RECONCILIATION,
     OUT_RECONCILIATION_CORRECTION,
     OUT_RECONCILIATION_LINE,
@@ -63,7 +64,8 @@ def reconcile(run: Run) -> None:
     """Every month whose usage or bills changed in this run, and those asked for."""
     billed = {part["billing_period"] for part in run.lake.partitions(CORE_BILLING)}
     asked = set(run.notes.get("months", ()))
-    for month in sorted((run.touched_months & billed) | asked):
+    touched = (run.touched_months & billed) | asked
+    for month in sorted(touched | months_after(run.settings.contracts, run.touched_months & billed, billed)):
         _month(run, month)
 
 
@@ -137,7 +139,8 @@ def _month(run: Run, month: str) -> None:
         _seal(run, month)
         _late(run, month, lock, snapshots, result)
     else:
-        for table, rows in ((OUT_RECONCILIATION, result.causes), (OUT_RECONCILIATION_LINE, result.lines)):
+        for table, rows in ((OUT_RECONCILIATION, result.causes), (OUT_RECONCILIATION_LINE, result.lines),
+                            (OUT_CONTRACT, result.contracts.with_columns(month=pl.lit(month)))):
             for part in lake.replace(table, conform(rows, table), [{"month": month}]):
                 run.partition("reconcile", table, part)
     _findings(run, month, result.findings)
@@ -163,7 +166,8 @@ def _reconciled(lake: Lake, settings: Settings, month: str, status: str) -> Reco
     pairs = {one.name: one.covers for one in settings.sources if one.covers}
     try:
         return reconcile_month(month, "charges", billing, invoices, connection=con, options=Options(
-            pairs=pairs, contracts=_contracts(settings.contracts), rates=None if rates.is_empty() else rates,
+            pairs=pairs, contracts=deals_of(settings.contracts), drawn_before=drawn_before(lake, month),
+            rates=None if rates.is_empty() else rates,
             price_book=lake_book(lake, settings), unexplained_share=settings.gates.unexplained_share, status=status))
     finally:
         con.close()
@@ -211,7 +215,8 @@ def documents(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] 
         month=month, generated_at=run.now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None),
         causes=causes, status=LOCKED if lock else str(causes["status"][0]) if causes.height else "provisional",
         coverage=result.coverage,
-        lines=result.lines, learnings=result.learnings, invoices=result.invoices, evidence=result.evidence,
+        lines=result.lines, learnings=result.learnings, contracts=result.contracts,
+        invoices=result.invoices, evidence=result.evidence,
         gates=(("unexplained", result.gate.passed, result.gate.reason),),
         lock_hash=str(lock["sha256"]) if lock else "", prepared_by=str(lock["signed_by"]) if lock else "",
         snapshots=tuple(f"{source} {snapshot}" for source, snapshot in sorted(_snapshots(run.lake, month).items())),
@@ -234,15 +239,6 @@ def _bills(lake: Lake, month: str) -> pl.DataFrame:
         pl.col("as_of").max())
     return rows.select("source").unique().join(newest, on="source", how="left").with_columns(
         missing=~pl.col("source").is_in(newest["source"].to_list())).sort("source")
-
-
-def _contracts(told: tuple[Contract, ...]) -> pl.DataFrame:
-    rows: list[Mapping[str, object]] = [{
-        "name": one.name, "kind": one.kind, "provider": one.provider, "model_id": one.model_id, "unit": one.unit,
-        "account_id": None, "valid_from": date.fromisoformat(one.start),
-        "valid_to": date.fromisoformat(one.end) if one.end else None, "discount_pct": one.discount_pct,
-        "amount_usd": one.amount_usd, "period": one.period} for one in told]
-    return contract_frame(rows)
 
 
 def _totals(result: Reconciled) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import polars as pl
 
+from costops.flows.runtime.contract import Contract
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER
-from costops.flows.runtime.settings import Contract, OwnPrice, Settings
+from costops.flows.runtime.settings import OwnPrice, Settings
 from costops.flows.sources.api.price_lists import CATALOGUE
 from costops.flows.tasks import price_feeds
 from costops.flows.tasks.price_feeds import Telling
@@ -178,14 +179,20 @@ def _own(one: OwnPrice, price: type) -> list:  # type: ignore[type-arg]
 
 
 def contracts_frame(contracts: tuple[Contract, ...]) -> pl.DataFrame | None:
-    """Dated discounts as the multiplier of the effective cost."""
-    rows = [{"provider": one.provider, "model_id": one.model_id, "account_id": None,
+    """Dated discounts as the multiplier of the effective cost, and throughput that covers what it serves.
+
+    A discount of one unit alone is no factor on a request: the reconciliation applies it. Throughput is taken to serve
+    a model or an account as a whole; a contract that names neither says nothing about a request.
+    """
+    asked = [one for one in contracts if (one.kind == "discount" and one.unit is None)
+             or (one.kind == "provisioned" and (one.model_id or one.account_id))]
+    rows = [{"provider": one.provider, "model_id": one.model_id, "account_id": one.account_id,
              "valid_from": _instant(one.start), "valid_to": _instant(one.end) if one.end else NEVER,
-             "multiplier": (Decimal(100) - one.discount_pct) / 100, "name": one.name}
-            for one in contracts if one.kind == "discount"]
+             "multiplier": (Decimal(100) - one.discount_pct) / 100, "name": one.name,
+             "covers": one.kind == "provisioned"} for one in asked]
     schema = {"provider": pl.String(), "model_id": pl.String(), "account_id": pl.String(),
               "valid_from": pl.Datetime("us"), "valid_to": pl.Datetime("us"), "multiplier": pl.Decimal(18, 6),
-              "name": pl.String()}
+              "name": pl.String(), "covers": pl.Boolean()}
     return pl.DataFrame(rows, schema=schema) if rows else None
 
 

@@ -281,6 +281,13 @@ def _included_bits(provider: str) -> int:
     return sum(1 << bit for bit, unit in enumerate(UNITS) if unit.name in names)
 
 
+def _covered(cell: dict[str, Any], name: str) -> dict[str, Any]:
+    """The cell of usage that throughput serves which is paid by the hour: no price of its own."""
+    rates = {f"{kind}_{unit.name}": None for kind in ("n", "low", "high") for unit in UNITS}
+    return cell | rates | {"price_status": "covered", "price_id": None, "price_source": None, "plain": False, "den": 1,
+                           "multiplier": None, "contract": name, "path": f"{cell['path']} > covered by {name}"}
+
+
 def _with_contracts(cell: dict[str, Any], deals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The cell, cut where a contract begins or ends. The contract that names most wins; then the later one."""
     mine = [d for d in deals if all(d.get(name) is None or d[name] == cell[name]
@@ -295,6 +302,10 @@ def _with_contracts(cell: dict[str, Any], deals: list[dict[str, Any]]) -> list[d
         live = [d for d in mine if (d["valid_from"] or EVER) <= start and (d["valid_to"] or NEVER) >= end]
         best = max(live, key=lambda d: (sum(d.get(n) is not None for n in ("provider", "model_id", "account_id")),
                                         d["valid_from"] or EVER), default=None)
+        served = next((d for d in live if d.get("covers")), None)
+        if served is not None:
+            found.append(_covered(cell, served["name"]) | {"used_from": start, "used_to": end})
+            continue
         found.append(cell | {"used_from": start, "used_to": end,
                              "multiplier": None if best is None else Decimal(best["multiplier"]),
                              "contract": None if best is None else best["name"]})

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +48,15 @@ from costops.transforms.reports.page import (
     text_cell,
 )
 from costops.transforms.reports.plain_tables import frame_table
+from costops.transforms.reports.reconciliation_data import ReconciliationData
+from costops.transforms.reports.reconciliation_learned import (
+    contract_sheet,
+    contracts,
+    coverage,
+    learned,
+    prices,
+    unmatched,
+)
 from costops.transforms.reports.reconciliation_lines import by_cause, by_issuer, largest, lines_of, steps
 
 ZERO = Decimal(0)
@@ -57,43 +65,10 @@ SCHEMA = "llm-costops.reconciliation/1"
 _MOST = 25
 
 
-@dataclass(frozen=True)
-class ReconciliationData:
-    """Frames and values of one month."""
-
-    month: str
-    generated_at: datetime
-    causes: pl.DataFrame
-    """`out_reconciliation`: one row per cause of a gap; further columns are evidence."""
-    lines: pl.DataFrame | None = None
-    """`out_reconciliation_line`: every line, also those without a gap. Without it only lines with a cause count."""
-    status: str = "provisional"
-    coverage: pl.DataFrame | None = None
-    """Per issuer: billed requests or tokens, and how much of it is logged."""
-    learnings: pl.DataFrame | None = None
-    """What the bill teaches: `kind` says what (`price`, `model_only_billed` ...), `amount_usd` how much it is about."""
-    corrections: pl.DataFrame | None = None
-    """`out_reconciliation_correction`: what changed since the lock."""
-    invoices: pl.DataFrame | None = None
-    """Invoices against their bill lines."""
-    evidence: pl.DataFrame | None = None
-    """Evidence rows; without it, the further columns of `causes`."""
-    gates: tuple[tuple[str, bool, str], ...] = ()
-    """Name, passed, detail."""
-    lock_hash: str = ""
-    locked_at: datetime | None = None
-    snapshots: tuple[str, ...] = ()
-    """The bill snapshots that the figures rest on."""
-    run_id: str = ""
-    program_version: str = ""
-    prepared_by: str = ""
-    notes: tuple[str, ...] = field(default_factory=tuple)
-
-
 def reconciliation_report(data: ReconciliationData) -> str:
     """The report as one self-contained HTML file."""
-    sections = [_summary(data), _waterfalls(data), _causes(data), _largest(data), _coverage(data), _prices(data),
-                _unmatched(data), _invoices(data), _corrections(data), _next(data), _sign_off(data)]
+    sections = [_summary(data), _waterfalls(data), _causes(data), _largest(data), contracts(data), coverage(data),
+                prices(data), unmatched(data), _invoices(data), _corrections(data), _next(data), _sign_off(data)]
     facts = (("Month", data.month), ("Made", instant_text(data.generated_at)), ("Status", data.status),
              ("Run", data.run_id), ("Program", f"llm-costops {data.program_version}".strip()))
     return render(Page(
@@ -120,19 +95,20 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
     if evidence is None:
         evidence = data.causes if set(data.causes.columns) - {*own} else data.causes.head(0)
     none = pl.DataFrame({"note": pl.Series(["everything was seen on both sides"], dtype=pl.String)})
-    unmatched = _learned(data, prices=False)
+    one_sided = learned(data, of_prices=False)
     return xlsx_bytes({
         "summary": _by_issuer(data),
         "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
-        "unmatched": none if unmatched is None or unmatched.is_empty() else unmatched,
-        "evidence": evidence,
+        "unmatched": none if one_sided is None or one_sided.is_empty() else one_sided,
+        "evidence": evidence, **contract_sheet(data),
     }, title=f"Reconciliation {data.month}", widths={"cause": 16, "issuer": 16})
 
 
 def reconciliation_json(data: ReconciliationData) -> bytes:
     """The numbers of the report; amounts are strings with every digit."""
     optional = {name: records(frame) for name, frame in (
-        ("coverage", data.coverage), ("learnings", data.learnings), ("invoices", data.invoices),
+        ("coverage", data.coverage), ("learnings", data.learnings), ("contracts", data.contracts),
+        ("invoices", data.invoices),
         ("corrections", data.corrections)) if frame is not None}
     return json_document({
         "schema": SCHEMA, "month": data.month, "generated_at": data.generated_at, "status": data.status,
@@ -188,11 +164,7 @@ def _summary(data: ReconciliationData) -> Section:
         blocks = (Note("No bill and no usage of this month has been read, so there is nothing to reconcile.", "warn"),)
     return Section("summary", "Summary", "What we computed, what was billed, and what lies between.", blocks, _trace(
         "SELECT issuer, sum(computed_usd), sum(billed_usd), sum(gap_usd), count(*) AS lines\n"
-        f"FROM out_reconciliation_line WHERE month = '{_month(data)}'\nGROUP BY issuer;"))
-
-
-def _month(data: ReconciliationData) -> str:
-    return "".join(char for char in data.month if char.isdigit() or char == "-")
+        f"FROM out_reconciliation_line WHERE month = '{data.sql_month}'\nGROUP BY issuer;"))
 
 
 def _issuers(data: ReconciliationData) -> Table:
@@ -229,7 +201,7 @@ def _waterfalls(data: ReconciliationData) -> Section | None:
     lead = ("From what we computed to what was billed. Where the steps are small, the axis begins near the totals, "
             "so that they can be seen.")
     return Section("waterfall", "From computed to billed", lead, (Switch("Issuer", tuple(charts)),), _trace(
-        f"SELECT issuer, cause, sum(cause_usd) FROM out_reconciliation WHERE month = '{_month(data)}'\n"
+        f"SELECT issuer, cause, sum(cause_usd) FROM out_reconciliation WHERE month = '{data.sql_month}'\n"
         "GROUP BY issuer, cause;"))
 
 
@@ -264,7 +236,7 @@ def _causes(data: ReconciliationData) -> Section:
         Column("Lines", "number")), rows, empty="Every line is equal to the last digit.")
     return Section("causes", "Why they differ", "Each gap is split into causes that sum to it.", (table,), _trace(
         f"SELECT cause, sum(cause_usd), count(*) FROM out_reconciliation\n"
-        f"WHERE month = '{_month(data)}' GROUP BY cause;"))
+        f"WHERE month = '{data.sql_month}' GROUP BY cause;"))
 
 
 def _largest(data: ReconciliationData) -> Section:
@@ -286,63 +258,7 @@ def _largest(data: ReconciliationData) -> Section:
         tuple(rows), note=f"{plural(left, 'smaller cause')} in the workbook." if left > 0 else "",
         empty="No line has a gap.")
     return Section("largest", "Largest single causes", "Line by line, by amount.", (table,), _trace(
-        f"SELECT * FROM out_reconciliation WHERE month = '{_month(data)}' ORDER BY abs(cause_usd) DESC;"))
-
-
-def _coverage(data: ReconciliationData) -> Section | None:
-    if data.coverage is None:
-        return None
-    frame = data.coverage
-    if {"logged_quantity", "billed_quantity"} <= set(frame.columns):
-        off = (pl.col("logged_quantity").fill_null(0).cast(pl.Float64)
-               - pl.col("billed_quantity").fill_null(0).cast(pl.Float64)).abs()
-        keys = [name for name in ("issuer", "model_id", "unit") if name in frame.columns]
-        frame = frame.sort(off, *keys, descending=[True, *(False for _ in keys)])
-    order = ("issuer", "model_id", "unit", "logged_quantity", "billed_quantity", "reported_quantity", "coverage")
-    frame = frame.select(name for name in order if name in frame.columns and frame[name].null_count() < frame.height)
-    titles = {"logged_quantity": "Logged", "billed_quantity": "Billed", "model_id": "Model",
-              "reported_quantity": "Counted by the provider", "coverage": "Logged of billed"}
-    return Section("coverage", "Coverage", "How much of what was billed is in the logs, the largest difference first.",
-                   (frame_table(frame, "Coverage by issuer", order=order, titles=titles),))
-
-
-_PRICE_KINDS = ("price", "unpriced_model", "discount_not_granted")
-
-
-def _learned(data: ReconciliationData, *, prices: bool) -> pl.DataFrame | None:
-    """What the bill teaches about prices, or about what was seen on one side only."""
-    if data.learnings is None:
-        return None
-    about = pl.col("kind").is_in(_PRICE_KINDS)
-    found = data.learnings.filter(about if prices else ~about)
-    shown = (*_LEARNED, "service_tier", "region")
-    return found.select(name for name in shown if name in found.columns and found[name].null_count() < found.height)
-
-
-def _prices(data: ReconciliationData) -> Section | None:
-    found = _learned(data, prices=True)
-    if found is None:
-        return None
-    block: Block = frame_table(found, "Implied and booked prices", order=_LEARNED, titles=_TITLES) if (
-        found.height) else Note("The bill implies the prices of the book.", "good")
-    lead = "Amount by quantity of the bill, where it disagrees with the price book, with the correction to apply."
-    return Section("prices", "Prices that the bill implies", lead, (block,))
-
-
-_LEARNED = ("kind", "subject", "model_id", "unit", "amount_usd", "book_usd_per_million", "billed_usd_per_million",
-            "action")
-_TITLES = {"book_usd_per_million": "Book, per million", "billed_usd_per_million": "Bill, per million",
-           "amount_usd": "At stake (USD)", "model_id": "Model", "action": "What to do"}
-
-
-def _unmatched(data: ReconciliationData) -> Section | None:
-    found = _learned(data, prices=False)
-    if found is None:
-        return None
-    block: Block = frame_table(found, "Seen on one side only", order=_LEARNED, titles=_TITLES) if (
-        found.height) else Note("Everything was seen on both sides.", "good")
-    lead = "Models, keys and projects of the bill without logs, and the reverse, by money."
-    return Section("unmatched", "Seen on one side only", lead, (block,))
+        f"SELECT * FROM out_reconciliation WHERE month = '{data.sql_month}' ORDER BY abs(cause_usd) DESC;"))
 
 
 def _invoices(data: ReconciliationData) -> Section | None:
@@ -367,7 +283,7 @@ def _corrections(data: ReconciliationData) -> Section | None:
                    "them. Book them in the month in which they were found.",
                    (frame_table(frame, "Corrections", order=order),), (Trace(
                        "out_reconciliation_correction", f"SELECT * FROM out_reconciliation_correction\n"
-                       f"WHERE month = '{_month(data)}' ORDER BY corrected_on;"),))
+                       f"WHERE month = '{data.sql_month}' ORDER BY corrected_on;"),))
 
 
 def _next(data: ReconciliationData) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -59,7 +60,7 @@ def missing_usage(world: World, rng: Random) -> Planted:
     model, day = some_day(world, rng, scope)
     gone = (pl.col("scope") == scope) & (pl.col("model_id") == model) & (pl.col("at").dt.date() == day)
     lost = cost(world.usage.filter(gone))
-    return World(world.usage.filter(~gone), world.bill, world.extra), {"missing_usage": lost}
+    return replace(world, usage=world.usage.filter(~gone)), {"missing_usage": lost}
 
 
 def extra_usage(world: World, rng: Random) -> Planted:
@@ -92,7 +93,7 @@ def model_mapping(world: World, rng: Random) -> Planted:
              "aws": "amazon.nova-pro-v1:0"}[scope]
     here = (pl.col("scope") == scope) & (pl.col("model_id") == model) & (pl.col("at").dt.date() == day)
     usage = costed(world.usage.with_columns(model_id=pl.when(here).then(pl.lit(spare)).otherwise("model_id")))
-    return World(usage, world.bill, world.extra), {"model_mapping": cost(world.usage) - cost(usage)}
+    return replace(world, usage=usage), {"model_mapping": cost(world.usage) - cost(usage)}
 
 
 def tier(world: World, rng: Random) -> Planted:
@@ -263,3 +264,92 @@ PLANTERS: Mapping[str, Planter] = {
     "tool_fee": tool_fee, "unmapped_line": simple("unmapped_line", "usage", "Usage", 1, "unmapped"),
     "fx": fx, "rounding": rounding,
 }
+
+
+# -- what contracts account for -----------------------------------------------------------------------------------
+
+def deal(name: str, kind: str, provider: str, **more: object) -> dict[str, object]:
+    return {"name": name, "kind": kind, "provider": provider, "valid_from": date(2026, 1, 1), "period": "month",
+            "discount_pct": Decimal(0), "amount_usd": Decimal(0), **more}
+
+
+def asked(world: World, scope: str) -> Decimal:
+    """What the month's bill of a scope asks for usage, less discounts."""
+    mine = total(world.bill.filter((pl.col("scope") == scope) & (pl.col("period") == MONTH)), "billed_usd")
+    if world.extra is None:
+        return mine
+    extra = world.extra.filter(pl.col("scope") == scope).with_columns(
+        pl.col("status").fill_null("not_usage") if "status" in world.extra.columns else pl.lit("not_usage").alias("status"))
+    return mine + total(extra.filter((pl.col("kind") == "discount") | (pl.col("status") == "mapped")), "billed_usd")
+
+
+def shortfall(world: World, rng: Random) -> Planted:
+    """A commitment was not drawn, and the bill asks for the rest."""
+    rest = Decimal(rng.randint(1_000, 90_000)) / 100
+    made = replace(world, deals=(*world.deals, deal("minimum", "commitment", "anthropic",
+                                                    amount_usd=asked(world, "anthropic") + rest)))
+    return made.with_line(scope="anthropic", provider="anthropic", bill="anthropic-costs", issuer="Anthropic",
+                          billed_usd=rest, kind="commitment_fee", category="Purchase", text="Minimum not reached"), {
+        "commitment": rest}
+
+
+def throughput(world: World, rng: Random) -> Planted:
+    """Some usage is served by throughput that is paid by the hour: the bill has its fee and none of its tokens."""
+    model = "amazon.nova-lite-v1:0"
+    mine = world.usage.filter((pl.col("scope") == "aws") & (pl.col("model_id") == model))
+    more = costed(mine.head(max(1, mine.height // 2)).with_columns(tier=pl.lit("provisioned")))
+    fee = Decimal(rng.randint(10_000, 900_000)) / 100
+    made = replace(world, usage=pl.concat([world.usage, more.select(world.usage.columns)]), deals=(
+        *world.deals, deal("units", "provisioned", "aws.bedrock", amount_usd=fee, model_id=model)))
+    return made.with_line(scope="aws", provider="aws.bedrock", bill="bedrock-cur", issuer="AWS", billed_usd=fee,
+                          kind="usage", category="Usage", status="not_usage", tier="provisioned",
+                          text="Provisioned throughput, model units"), {"commitment": fee}
+
+
+def prepaid(world: World, rng: Random) -> Planted:
+    """Usage is paid from credit that was bought before: the bill asks nothing for it."""
+    here = (pl.col("scope") == "anthropic") & (pl.col("period") == MONTH)
+    made = replace(world, deals=(*world.deals, deal(
+        "balance", "credit", "anthropic", amount_usd=Decimal(10**9 + rng.randint(0, 9)), period="once")))
+    before = total(world.bill.filter(here), "billed_usd")
+    bill = world.bill.with_columns(
+        billed_usd=pl.when(here).then(pl.lit(Decimal(0)).cast(USD)).otherwise("billed_usd"))
+    return made.with_bill(bill), {"credit": -before}
+
+
+def grant(world: World, rng: Random) -> Planted:
+    """A credit is granted, drawn whole and shown as a line of its own."""
+    amount = (asked(world, "aws") / rng.randint(2, 9)).quantize(Decimal("0.01"))
+    made = replace(world, deals=(*world.deals, deal("grant", "credit", "aws.bedrock", amount_usd=amount, period="once",
+                                                    valid_to=date(2026, 12, 31))))
+    return made.with_line(scope="aws", provider="aws.bedrock", bill="bedrock-cur", issuer="AWS", billed_usd=-amount,
+                          kind="credit", category="Credit", text="Promotional credit"), {"credit": -amount}
+
+
+def agreed_discount(world: World, rng: Random) -> Planted:
+    """A discount that the contract and the bill tell alike."""
+    pct = rng.choice((5, 10, 15))
+    here = (pl.col("scope") == "aws") & pl.col("commitment").is_null()
+    factor = pl.lit(Decimal(100 - pct) / 100).cast(pl.Decimal(10, 4))
+    bill = world.bill.with_columns(
+        basis=pl.when(here).then(pl.lit("provider")).otherwise("basis"),
+        **{n: pl.when(here).then((pl.col(n) * factor).cast(USD)).otherwise(pl.col(n))
+           for n in ("billed_usd", "contracted_usd", "effective_usd")})
+    made = replace(world, deals=(*world.deals, deal("frame", "discount", "aws.bedrock", discount_pct=Decimal(pct))))
+    mine = here & (pl.col("period") == MONTH)
+    return made.with_bill(bill), {
+        "discount": total(bill.filter(mine), "billed_usd") - total(world.bill.filter(mine), "billed_usd")}
+
+
+CONTRACTS: Mapping[str, Planter] = {
+    "shortfall": shortfall, "throughput": throughput, "prepaid": prepaid, "grant": grant,
+    "agreed_discount": agreed_discount,
+}
+"""What a contract accounts for; planted on a bill that may have other faults already, before it is rounded."""
+
+_LAST = ("fx", "rounding")
+ORDER: Mapping[str, Planter] = {
+    **{name: plant for name, plant in PLANTERS.items() if name not in _LAST}, **CONTRACTS,
+    **{name: PLANTERS[name] for name in _LAST},
+}
+"""All planters in the order in which they go."""

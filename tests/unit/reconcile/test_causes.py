@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations, product
 from random import Random
 
 import polars as pl
 import pytest
 
+from costops.reconcile.contracts import contracts
 from costops.reconcile.explain import CAUSES
 from costops.reconcile.month import Options, Reconciled, reconcile_month
-from tests.unit.reconcile.plants import PLANTERS, RATES
+from tests.unit.reconcile.plants import CONTRACTS, ORDER, PLANTERS, RATES
 from tests.unit.reconcile.world import MONTH, bills, charges, clean, small_book
 
 SIZES = ((60, 8), (400, 12), (2000, 28))
 Case = tuple[tuple[str, ...], int, tuple[int, int]]
 ALONE: list[Case] = [((name,), seed, size) for seed, name in enumerate(PLANTERS) for size in SIZES]
 PAIRS: list[Case] = [(pair, seed, SIZES[(seed + 7) % 3]) for seed, pair in enumerate(combinations(PLANTERS, 2))]
+AGREED: list[Case] = [((name,), seed, size) for seed, name in enumerate(CONTRACTS) for size in SIZES]
+BESIDE: list[Case] = [((name, deal), seed, SIZES[seed % 2])
+                      for seed, (deal, name) in enumerate(product(CONTRACTS, PLANTERS))]
 EXACT, ROUNDED = Decimal("1e-9"), Decimal("0.01")
 
 
@@ -26,12 +30,13 @@ def planted(case: Case) -> tuple[dict[str, Decimal], Reconciled]:
     names, seed, size = case
     rng, world = Random(seed + 7000), clean(*size, 7 + seed % 3)
     wanted: dict[str, Decimal] = {}
-    for name, plant in PLANTERS.items():
+    for name, plant in ORDER.items():
         if name in names:
             world, amounts = plant(world, rng)
             for cause, amount in amounts.items():
                 wanted[cause] = wanted.get(cause, Decimal(0)) + amount
-    options = Options(price_book=small_book(), rates=RATES)
+    options = Options(price_book=small_book(), rates=RATES,
+                      contracts=contracts(list(world.deals)) if world.deals else None)
     return wanted, reconcile_month(MONTH, charges(world), bills(world), options=options)
 
 
@@ -80,9 +85,23 @@ def test_two_planted_causes_are_told_apart(case: Case) -> None:
     assert verdict(case) == (True, True)
 
 
+@pytest.mark.parametrize("case", AGREED[1::3], ids=lambda case: case[0][0])
+def test_what_a_contract_accounts_for_is_agreed_under_its_name(case: Case) -> None:
+    assert verdict(case) == (True, True)
+    made = planted(case)[1]
+    name = made.contracts["contract"].item()
+    assert set(made.evidence.select("agreed", "contract").iter_rows()) == {(True, name)}
+    assert made.contracts["as_agreed"].all()
+
+
+@pytest.mark.parametrize("case", BESIDE[::13], ids=lambda case: "+".join(case[0]))
+def test_a_contract_beside_another_cause_is_told_apart(case: Case) -> None:
+    assert verdict(case) == (True, True)
+
+
 @pytest.mark.slow
 def test_at_least_99_of_100_planted_cases_come_out_right_and_all_sums_hold() -> None:
-    verdicts = {case: verdict(case) for case in (*ALONE, *PAIRS)}
+    verdicts = {case: verdict(case) for case in (*ALONE, *PAIRS, *AGREED, *BESIDE)}
     assert len(verdicts) >= 200
     assert all(sums for _, sums in verdicts.values())
     wrong = [case for case, (named, _) in verdicts.items() if not named]

@@ -70,6 +70,7 @@ class World:
     usage: pl.DataFrame
     bill: pl.DataFrame
     extra: pl.DataFrame | None = None
+    deals: tuple[dict[str, object], ...] = ()
 
     def with_bill(self, bill: pl.DataFrame) -> World:
         return replace(self, bill=bill)
@@ -119,7 +120,7 @@ def costed(usage: pl.DataFrame) -> pl.DataFrame:
     made = base.join(prices, on=["model_id", "tier"], how="left", maintain_order="left")
     # dollars per million, in millionths, times a count: whole pico-dollars
     return made.with_columns(
-        usd(pl.col(f"n_{u}") * pl.col(f"p_{u}").to_physical()).cast(pl.Decimal(18, 12)).alias(f"c_{u}")
+        usd(pl.col(f"n_{u}") * pl.col(f"p_{u}").to_physical()).fill_null(0).cast(pl.Decimal(18, 12)).alias(f"c_{u}")
         for u in UNITS).drop(f"p_{u}" for u in UNITS)
 
 
@@ -151,7 +152,8 @@ def charges(world: World) -> pl.DataFrame:
         "source", "provider", "model_id", "region", service_tier="tier", project_id="project", used_at="at",
         day=pl.col("at").dt.date(), record_id=pl.int_range(pl.len()).cast(pl.String), granularity=pl.lit("request"),
         requests=pl.lit(1), counted=pl.lit(value=True), status=pl.lit("ok"), list_cost_usd=total,
-        effective_cost_usd=total, price_status=pl.lit("priced"),
+        effective_cost_usd=total,
+        price_status=pl.when(pl.col("tier") == "provisioned").then(pl.lit("covered")).otherwise(pl.lit("priced")),
         price_id=pl.col("model_id").str.slice(0, 12) + pl.lit("-") + pl.col("tier"),
         uncached_input_tokens=pl.col("n_uncached_input"), cache_read_tokens=pl.col("n_cache_read"),
         output_tokens=pl.col("n_output"), input_tokens=pl.col("n_uncached_input") + pl.col("n_cache_read"),

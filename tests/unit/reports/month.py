@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from costops.transforms.reports.reconciliation import ReconciliationData
+from costops.transforms.reports.reconciliation_data import ReconciliationData
 
 _USD = pl.Decimal(38, 18)
 CAUSES: tuple[tuple[str, str, str | None, str, str], ...] = (     # issuer, model, unit, cause, amount
