@@ -10,6 +10,7 @@ import polars as pl
 
 from costops.reconcile.currency import in_dollars
 from costops.reconcile.exact import COUNT, USD
+from costops.reconcile.owners import billed_owners
 from costops.reconcile.scope import CALENDARS, Pairing, month_span, named, region_of
 from costops.transforms.units import UNIT
 
@@ -36,13 +37,20 @@ _OTHER_KEYS = ("scope", "issuer", "source", "provider", "billing_account", "day"
 
 @dataclass(frozen=True)
 class Billed:
-    """A month's bills: usage lines, lines of other kinds, dollars of other services, currencies without a rate."""
+    """A month's bills: usage lines, lines of other kinds, dollars of other services, who used it, currencies without
+    a rate."""
 
     usage: pl.DataFrame
     other: pl.DataFrame
     elsewhere: pl.DataFrame
     other_services: pl.DataFrame
+    owners: pl.DataFrame
     no_rate: tuple[str, ...]
+
+    @property
+    def names_keys(self) -> bool:
+        """True where some bill tells API keys."""
+        return not self.owners.filter(pl.col("what") == "key").is_empty()
 
 
 def billed_lines(billing: pl.DataFrame, month: str, pairing: Pairing, rates: pl.DataFrame | None) -> Billed:
@@ -63,7 +71,7 @@ def billed_lines(billing: pl.DataFrame, month: str, pairing: Pairing, rates: pl.
         usage=_summed(rows.filter(mine & usage), _USAGE_KEYS, USAGE_SCHEMA),
         other=_summed(rows.filter(mine & ~usage), _OTHER_KEYS, OTHER_SCHEMA),
         elsewhere=_summed(rows.filter(~mine & usage & pl.col("in_month")), _USAGE_KEYS, USAGE_SCHEMA),
-        other_services=services, no_rate=tuple(no_rate),
+        other_services=services, owners=billed_owners(rows.filter(mine & usage)), no_rate=tuple(no_rate),
     )
 
 

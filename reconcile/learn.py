@@ -26,16 +26,17 @@ SOON_DAYS = 60
 _SKU = ("scope", "provider", "model_id", "unit", "tier", "region")
 
 
-def learned(lines: pl.DataFrame, causes: pl.DataFrame, billed: pl.DataFrame, computed: pl.DataFrame,
+def learned(lines: pl.DataFrame, causes: pl.DataFrame, owners: pl.DataFrame,
             contracts: pl.DataFrame, month: str) -> pl.DataFrame:
     """Learnings of a month: `SCHEMA`, the costliest first.
 
     `kind`: `price` (the book's price is not the bill's), `unpriced_model`, `model_only_billed`, `model_only_logged`,
-    `project_only_billed`, `project_only_logged`, `model_name`, `unlogged_usage`; of contracts (`contracts` is
+    `key_only_billed`, `key_only_logged`, `project_only_billed`, `project_only_logged` (`owners`, as
+    `costops.reconcile.owners.one_sided` gives them), `model_name`, `unlogged_usage`; of contracts (`contracts` is
     `costops.reconcile.standing.SCHEMA`) `discount_not_granted`, `contract_differs`, `shortfall_due`, `credit_expired`,
     `credit_expires`, `throughput_unused`.
     """
-    made = [_prices(lines, causes), *_models(lines), *_projects(billed, computed), _names(lines),
+    made = [_prices(lines, causes), *_models(lines), owners, _names(lines),
             _unlogged(causes, lines), _not_granted(lines, contracts), _of_contracts(contracts, lines, month)]
     told = pl.concat([frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
@@ -83,24 +84,6 @@ def _models(lines: pl.DataFrame) -> list[pl.DataFrame]:
         kind=pl.lit("model_only_logged"), amount_usd=-pl.col("cost"),
         action=pl.lit("the bill does not know this model: is it billed by another name or issuer, or free?"))
     return [only_billed, only_logged]
-
-
-def _projects(billed: pl.DataFrame, computed: pl.DataFrame) -> list[pl.DataFrame]:
-    """Projects that one side never names, in scopes where both sides name projects in the same words."""
-    theirs = billed.select("scope", subject="sub_account", amount="billed_usd").drop_nulls("subject").group_by(
-        "scope", "subject").agg(pl.col("amount").sum(), lines=pl.len())
-    ours = computed.select("scope", subject="project_id", amount="list_usd").drop_nulls("subject").group_by(
-        "scope", "subject").agg(pl.col("amount").sum(), lines=pl.len())
-    shared = theirs.join(ours, on=["scope", "subject"])["scope"].unique().to_list()
-    alike = pl.col("scope").is_in(shared)
-    return [
-        theirs.filter(alike).join(ours, on=["scope", "subject"], how="anti").with_columns(
-            kind=pl.lit("project_only_billed"), amount_usd=pl.col("amount"),
-            action=pl.lit("no source logs this project: add its log, or assign its key")),
-        ours.filter(alike).join(theirs, on=["scope", "subject"], how="anti").with_columns(
-            kind=pl.lit("project_only_logged"), amount_usd=-pl.col("amount"),
-            action=pl.lit("the bill does not know this project: check who pays for it")),
-    ]
 
 
 def _names(lines: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from costops.reconcile.invoices import matched_invoices
 from costops.reconcile.learn import learned
 from costops.reconcile.match import matched
 from costops.reconcile.notes import month_findings
+from costops.reconcile.owners import keys_of, logged_keys, logged_owners, one_sided
 from costops.reconcile.prices import catalogue_of
 from costops.reconcile.rows import contract_rows, evidence_rows, line_rows
 from costops.reconcile.scope import Pairing
@@ -88,6 +89,7 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
     else:
         computed = computed_of(charges, month, pairing)
     bills = billed_lines(billing, month, pairing, chosen.rates)
+    owners = logged_owners(computed, _keys(charges, connection, month, pairing) if bills.names_keys else None)
     book = chosen.price_book
     match = matched(computed, bills.usage, bills.elsewhere, catalogue_of(book) if book is not None else None)
     lines, causes = explained(match, bills.other, book, month, chosen.contracts)
@@ -97,7 +99,7 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
         gap_usd=(pl.col("report_usd").fill_null(ZERO) - pl.col("computed_usd").fill_null(ZERO)).cast(USD))
     evidence = evidence_rows(lines, causes)
     told = matched_invoices(invoices, billing, month) if invoices is not None else pl.DataFrame(schema=INVOICE_SCHEMA)
-    learnings = learned(lines, causes, bills.usage, computed, stand.contracts, month)
+    learnings = learned(lines, causes, one_sided(bills.owners, owners), stand.contracts, month)
     summary = summary_of(lines, evidence, bills)
     low, high = bounds_of(match, lines)
     verdict = gate(
@@ -109,3 +111,10 @@ def reconcile_month(month: str, charges: str | pl.DataFrame, billing: pl.DataFra
         lines=line_rows(month, lines), evidence=evidence, learnings=learnings, contracts=stand.contracts, invoices=told,
         coverage=coverage_of(lines, match), summary=summary,
         findings=month_findings(month, billing, bills, lines, evidence, told, learnings), gate=verdict)
+
+
+def _keys(charges: str | pl.DataFrame, connection: query.Connection | None, month: str, pairing: Pairing) -> pl.DataFrame:
+    if isinstance(charges, str):
+        assert connection is not None  # noqa: S101
+        return logged_keys(connection, charges, month, pairing)
+    return keys_of(charges, month, pairing)

@@ -42,7 +42,7 @@ def computed_lines(connection: query.Connection, charges: str, month: str, pairi
     are the units besides the plain ones that occur, where that is known; without `contracts` the effective cost is
     the list cost. In no particular order.
     """
-    params, where = _spans(month), _where()
+    params, where = spans(month), counted_where()
 
     def rows_of(units: Sequence[Unit], *, bounds: bool = True) -> pl.DataFrame:
         by, sums = ", ".join(_GROUP), ",\n    ".join(_sums(units, bounds=bounds, contracts=contracts))
@@ -95,14 +95,15 @@ def inputs_of(connection: query.Connection, charges: str, days: Sequence[tuple[s
     GROUP BY ALL ORDER BY ALL""")
 
 
-def _spans(month: str) -> dict[str, datetime]:
+def spans(month: str) -> dict[str, datetime]:
+    """The parameters of `counted_where`: where a month begins and ends on each calendar."""
     params = dict(zip(("s_utc", "e_utc"), month_span(month), strict=True))
     for scope, zone in CALENDARS.items():
         params[f"s_{scope}"], params[f"e_{scope}"] = month_span(month, zone)
     return params
 
 
-def _where() -> str:
+def counted_where() -> str:
     """True for a row that counts and lies in its issuer's month."""
     starts = " ".join(f"WHEN provider LIKE '{scope}.%' THEN $s_{scope}" for scope in CALENDARS)
     ends = " ".join(f"WHEN provider LIKE '{scope}.%' THEN $e_{scope}" for scope in CALENDARS)

@@ -149,7 +149,9 @@ def charges(world: World) -> pl.DataFrame:
     usage = world.usage
     total = pl.sum_horizontal(pl.col(f"c_{u}") for u in UNITS)
     rows = usage.select(
-        "source", "provider", "model_id", "region", service_tier="tier", project_id="project", used_at="at",
+        "source", "provider", "model_id", "region", service_tier="tier",
+        api_key_id=pl.col("key") if "key" in usage.columns else pl.lit(None, dtype=pl.String),
+        project_id="project", used_at="at",
         day=pl.col("at").dt.date(), record_id=pl.int_range(pl.len()).cast(pl.String), granularity=pl.lit("request"),
         requests=pl.lit(1), counted=pl.lit(value=True), status=pl.lit("ok"), list_cost_usd=total,
         effective_cost_usd=total,
@@ -174,7 +176,9 @@ def bills(world: World) -> pl.DataFrame:
         BilledCost=amount, ListCost=pl.coalesce("list_usd", amount),
         ContractedCost=pl.coalesce("contracted_usd", amount),
         EffectiveCost=pl.coalesce("effective_usd", amount), BillingAccountId=pl.lit("payer-") + pl.col("scope"),
-        SubAccountId=pl.col("project"), BillingCurrency=pl.col("currency").fill_null("USD"),
+        SubAccountId=pl.col("project"),
+        x_ApiKeyId=pl.col("key") if "key" in lines.columns else pl.lit(None, dtype=pl.String),
+        BillingCurrency=pl.col("currency").fill_null("USD"),
         BillingPeriodStart=first, BillingPeriodEnd=first.dt.offset_by("1mo"), ChargePeriodStart=begin,
         ChargePeriodEnd=pl.when(pl.col("day").is_null()).then(first.dt.offset_by("1mo")).otherwise(
             begin.dt.offset_by("1d")),
