@@ -280,14 +280,27 @@ class Lake:
 
     def relation(self, table: Table, partitions: Iterable[Partition]) -> str:
         """SQL for the rows of those partitions; an empty relation of the right types where there are none."""
+        partitions = list(partitions)
         paths = self.files(table, partitions)
+        columns = ", ".join(f"cast(NULL AS {f.type.duckdb}) AS {f.name}" for f in table.fields)
         if not paths:
-            columns = ", ".join(f"cast(NULL AS {f.type.duckdb}) AS {f.name}" for f in table.fields)
             return f"(SELECT {columns} WHERE false)"
         names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         types = ", ".join(f"'{name}': {table.type_of(name).duckdb}" for name in table.partition)
         hive = f"hive_partitioning = true, hive_types = {{{types}}}" if types else "hive_partitioning = false"
-        return f"(SELECT {', '.join(table.columns)} FROM read_parquet([{names}], {hive}))"
+        told = ", ".join(table.columns)
+        if any(self._older(table, partition) for partition in partitions):
+            return (f"(SELECT {told} FROM (SELECT {columns} WHERE false UNION ALL BY NAME "
+                    f"SELECT * FROM read_parquet([{names}], {hive}, union_by_name = true)))")
+        return f"(SELECT {told} FROM read_parquet([{names}], {hive}))"
+
+    def _older(self, table: Table, partition: Partition) -> bool:
+        """True where a partition was written before the table had all its columns. Refuses what is no Parquet file."""
+        path = self.file(table, partition)
+        try:
+            return path is not None and parquet.lacks(path, table)
+        except (pa.ArrowException, OSError) as error:
+            raise self.damaged(table, partition) from error
 
     def catalog(self) -> None:
         """Write `catalog.sql`: one view per dataset that exists, relative to the lake's folder."""

@@ -37,6 +37,11 @@ def schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(one.name, _ARROW[one.type]) for one in table.file_fields])
 
 
+def lacks(path: Path, table: Table) -> bool:
+    """True where a file of the table was written without some of its columns."""
+    return not {one.name for one in table.file_fields} <= set(pq.read_schema(path).names)
+
+
 class Writer:
     """A file in the making. What is added may lack columns: they are NULL."""
 

@@ -13,6 +13,7 @@ from costops.flows.tasks.cover import recount_buckets
 from costops.flows.tasks.deliveries import delivery_gate
 from costops.flows.tasks.derive import derive
 from costops.flows.tasks.inputs import Ingested
+from costops.flows.tasks.lost import make_again
 from costops.flows.tasks.month import close, closed_snapshots, reconcile
 from costops.flows.tasks.outlook import budget, detect, forecast
 from costops.flows.tasks.pricing import working_book
@@ -35,6 +36,8 @@ def _spreads(run: Run) -> bool:
 def ingest(run: Run) -> None:
     """Request logs of every source, a primary one before those that it stands over."""
     prices = working_book(run)
+    for made in make_again(run, prices):
+        _noted(run, made)
     sources = [one for one in run.settings.by_primacy()
                if one.feeds_requests and run.selected(one.name) and one.uri is not None]
     with ingesting(run, sources, prices) as ingested:
@@ -104,7 +107,7 @@ def spend(run: Run) -> None:
 def _noted(run: Run, done: Ingested) -> None:
     """Into the ledger: the source, its inputs read now, and its partitions."""
     run.touched |= done.changed
-    run.touched_by[done.source] = set(done.changed)
+    run.touched_by.setdefault(done.source, set()).update(done.changed)
     run.note("source", "ingest", source=done.source, outcome="written" if done.changed else "unchanged",
              lines_read=done.lines_read, findings=done.findings, non_billable=done.non_billable,
              detail=f"{done.inputs_read} inputs read, {done.inputs_known} known")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from costops.flows.runtime.lake import VERSION, Lake
 from costops.flows.runtime.objects import Folder, written_digest
+from costops.flows.tasks.lost import told_rows
 from costops.transforms.errors import CostopsError
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, TABLES, Table
 
@@ -88,15 +89,12 @@ def _file(lake: Lake, table: Table, partition: dict[str, str]) -> Fault | None:
 
 def _missing(lake: Lake, bad: set[str]) -> Iterator[Fault]:
     """Days of which an input says that they hold rows, against the rows that they hold."""
-    first = lake.kept_from(CORE_CHARGE.name)
     for part in lake.partitions(CORE_INPUT):
         if lake.key(CORE_INPUT, part) in bad:
             continue
-        rows = lake.read(CORE_INPUT, [part]).select("days", "kept_by_day").explode("days", "kept_by_day")
-        told = rows.drop_nulls().group_by("days").agg(pl.col("kept_by_day").sum()).sort("days")
-        for day, expected in told.iter_rows():
+        for day, expected in told_rows(lake, part["source"]).items():
             partition = {"source": part["source"], "day": str(day)}
-            if expected == 0 or (first and day < first) or lake.key(CORE_CHARGE, partition) in bad:
+            if lake.key(CORE_CHARGE, partition) in bad:
                 continue
             path = lake.file(CORE_CHARGE, partition)
             held = 0 if path is None else pq.read_metadata(path).num_rows

@@ -114,13 +114,15 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--store", choices=["disk", "s3", "both"], default="both")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--days", type=int, default=6, help="of logs in each workspace")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
     stores = ("disk", "s3") if given.store == "both" else (given.store,)
     bad = kills = 0
     print(f"seed {given.seed}", flush=True)
     for store in stores:
-        for job, tally in loop(given.kills // len(stores), store=store, seed=given.seed, jobs=given.jobs):
+        for job, tally in loop(given.kills // len(stores), store=store, seed=given.seed, jobs=given.jobs,
+                               days=given.days):
             print(f"{store:5} {job:9} {tally.kills:4} kills in {tally.cycles:3} cycles ({tally.late} came too late), "
                   f"{len(tally.wrong)} differences", flush=True)
             for text in tally.wrong[:10]:

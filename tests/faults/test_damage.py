@@ -1,0 +1,92 @@
+"""Files of the lake that are damaged or gone, and looking after a lake while others use it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.scene import OLD, STAGES, Nursery, Scene
+from tests.faults.test_crashes import Readers, _until_stopped
+
+pytestmark = [pytest.mark.slow]
+KEY = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
+
+
+def do(nursery: Nursery, scene: Scene, *words: str, env: dict[str, str] | None = None) -> int:
+    nursery.start("command", {**scene.env, **(env or {})}, words=[*words, "--config", scene.config, "-q"])
+    return nursery.wait()
+
+
+def run(nursery: Nursery, scene: Scene, **env: str) -> int:
+    return do(nursery, scene, "run", *(word for name in STAGES for word in ("--stage", name)), env=env)
+
+
+def hurt(path: Path, how: str) -> None:
+    body = bytearray(path.read_bytes())
+    if how == "delete":
+        path.unlink()
+        return
+    if how == "flip":
+        body[random.Random(5).randrange(8, len(body) - 8)] ^= 0x10
+    with path.open("r+b") as handle:            # in place, as a disk does it
+        handle.write(body)
+        handle.truncate({"truncate": len(body) // 2, "empty": 0}.get(how, len(body)))
+
+
+def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nursery: Nursery, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "w", days=3)
+    path = scene.folder / "lake" / KEY
+    assert run(nursery, scene) == 0
+    whole = scene.tree()
+    for how in ("truncate", "flip", "empty", "delete"):
+        hurt(path, how)
+        assert do(nursery, scene, "lake", "verify", "--format", "csv") == 4, how
+        if how == "truncate":
+            code, said = scene.call("backfill", "--from", "2026-09-02", "--to", "2026-09-02", "--stage", "ingest")
+            assert (code, "Traceback" in said) == (4, False)
+            assert f"{KEY}: damaged; run `cost-ops lake verify`, delete the file" in said
+        if how in ("truncate", "flip"):         # what may still be of use is not thrown away by a program
+            path.unlink()
+        assert run(nursery, scene) == 0
+        assert scene.tree() == whole, how
+    assert do(nursery, scene, "lake", "verify") == 0
+
+
+def test_lost_days_whose_inputs_are_gone_stay_named_and_stop_nothing(nursery: Nursery, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "w", days=3)
+    assert run(nursery, scene) == 0
+    (scene.folder / "lake" / KEY).unlink()
+    (scene.folder / "logs/openai/2026-09-02.jsonl").unlink()
+    code, said = scene.run("-v")
+    assert code == 0
+    assert "restore them from a backup" in said
+    assert do(nursery, scene, "lake", "verify") == 4
+
+
+def test_compact_and_retain_wait_for_a_run_and_readers_notice_nothing(nursery: Nursery, tmp_path: Path) -> None:
+    whole, scene = Scene(tmp_path / "whole", days=2), Scene(tmp_path / "w", days=2)
+    assert run(nursery, scene) == run(nursery, whole) == 0
+    for place in (scene, whole):
+        log = place.folder / "logs/openai/2026-09-01.jsonl"
+        more = log.parent / "2026-09-03.jsonl"
+        more.write_bytes(log.read_bytes().replace(b"chatcmpl-", b"chatcmpl-c"))
+        os.utime(more, OLD)
+    with Readers(f"{scene.folder}/lake/core_charge/**/*.parquet") as readers:
+        writer = nursery.start("command", {**scene.env, "COSTOPS_FAULT": "before_commit:3:stop"}, words=[
+            "run", *(word for name in STAGES for word in ("--stage", name)), "--config", scene.config, "-q"])
+        _until_stopped(writer)
+        code, said = scene.call("lake", "compact")
+        assert code == 4
+        assert "another run is writing" in said
+        waiting = [scene.start("lake", action, env={"COSTOPS_LOCK_WAIT": "60"}) for action in ("compact", "retain")]
+        os.kill(writer, signal.SIGCONT)
+        assert nursery.wait() == 0
+        assert [child.wait(60) for child in waiting] == [0, 0]
+    assert readers.broken == []
+    assert len(readers.seen) <= 2, "old or new"
+    assert run(nursery, whole) == 0
+    assert scene.tree() == whole.tree()
