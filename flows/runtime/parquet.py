@@ -69,8 +69,9 @@ class Writer:
 
     def _flush(self) -> None:
         made = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held, promote_options="default")
-        self._out.write_table(conform(made.combine_chunks(), self.schema), row_group_size=ROW_GROUP)
         self._held, self._rows = [], 0
+        made = made.combine_chunks()    # the pieces are free from here on: a row group is held once
+        self._out.write_table(conform(made, self.schema), row_group_size=ROW_GROUP)
 
     def close(self) -> Path:
         """The finished file."""

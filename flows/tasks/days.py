@@ -29,7 +29,7 @@ from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
 
-MEMORY = "96MB"
+MEMORY = "64MB"
 """What the sort of a stream may hold in memory; beyond, it spills to scratch."""
 
 Note = Callable[[Iterable[dict[str, Any]]], None]
