@@ -88,6 +88,7 @@ def backfill(
 
 def _gather(total: Run, run: Run) -> None:
     """Add what one run did to another; of a gate the latest value counts."""
+    total.earlier += [*run.earlier, *(one for one in run.entries if one["entry"] in ("stage", "source"))]
     total.touched |= run.touched
     total.touched_months |= run.touched_months
     for name, days in run.touched_by.items():

@@ -39,7 +39,8 @@ def finish(run: Run) -> Outcome:
 
 
 def _markdown(run: Run, outcome: Outcome) -> str:
-    lines = [f"# Run {outcome.run_id}", "", f"- days changed: **{outcome.days_changed}**"]
+    lines = [f"# {run.window or 'What is new'}", "", f"- run: `{outcome.run_id}`",
+             f"- days changed: **{outcome.days_changed}**"]
     lines += [f"- gate failed: **{_plain(gate)}**" for gate in outcome.failed_gates]
     lines += [f"- not reached: **{_plain(text)}**" for text in outcome.unreachable]
     if outcome.report:
@@ -47,8 +48,26 @@ def _markdown(run: Run, outcome: Outcome) -> str:
     lines += ["", "| stage | source | outcome | records | findings | detail |", "|---|---|---|---:|---:|---|"]
     lines += ["| " + " | ".join(_plain(str(entry.get(name) if entry.get(name) is not None else "")) for name in (
         "stage", "source", "outcome", "lines_read", "findings", "detail")) + " |"
-        for entry in run.entries if entry["entry"] in ("stage", "source")]
+        for entry in _summed([*run.earlier, *run.entries])]
     return "\n".join(lines)
+
+
+def _summed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per stage and source, however many days of a backfill told of them."""
+    found: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for entry in entries:
+        if entry["entry"] not in ("stage", "source"):
+            continue
+        key = (entry["stage"], entry.get("source"))
+        old = found.get(key)
+        if old is None:
+            found[key] = dict(entry)
+            continue
+        outcomes = {old["outcome"], entry["outcome"]}
+        old |= {name: old[name] + entry[name] for name in ("lines_read", "findings") if name in old and name in entry}
+        old["outcome"] = next(one for one in ("failed", "written", "unchanged") if one in outcomes)
+        old["detail"] = old.get("detail") if old.get("detail") == entry.get("detail") else None
+    return list(found.values())
 
 
 def _plain(text: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from costops.flows.runtime.engine import Engine
 from costops.flows.tasks.step import task_of
-from costops.transforms.errors import Usage
+from costops.transforms.errors import Unreachable, Usage
 
 J = TypeVar("J")
 R_co = TypeVar("R_co", covariant=True)
@@ -39,7 +39,14 @@ class Pool:
 @contextmanager
 def open_pool(engine: Engine) -> Iterator[Pool]:
     """The cluster at the configured address; without one a cluster of this machine for as long as this lasts."""
-    with _RUNNERS[engine.engine](engine) as runner:
+    runner = _RUNNERS[engine.engine](engine)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(runner)
+            getattr(runner, "client", None)     # Dask connects when it is first used
+        except Exception as error:  # the libraries raise whatever they met, `Exception` itself included
+            raise Unreachable(f"run.address: no {engine.engine} cluster at {engine.address or 'this machine'} "
+                              f"({type(error).__name__}); start it or name another, then run again.") from error
         yield Pool(runner, engine.workers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER, redact, secret_variables
 from costops.flows.runtime.objects import open_store
 from costops.flows.runtime.settings import Settings
+from costops.flows.tasks.within import in_flow
 from costops.transforms.check import conform
 from costops.transforms.errors import CostopsError, Unreachable
 from costops.transforms.tables import RUN_LEDGER, Table
@@ -51,7 +53,7 @@ class Gate:
 
 @dataclass
 class Run:
-    """What every stage gets and where it notes what it did."""
+    """What every stage gets and where it notes what it did; `earlier` is what the days of a backfill noted."""
 
     settings: Settings
     lake: Lake
@@ -68,6 +70,7 @@ class Run:
     refusals: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
     wrote: bool = False
     spend_changed: bool = False
     progress: Callable[[str, int, int], None] | None = None
@@ -140,6 +143,8 @@ class Run:
 def open_lake(settings: Settings, *, write: bool = True) -> Iterator[Lake]:
     """The workspace's lake, held for writing unless it is only read; scratch goes away with it."""
     secret_variables(settings.secret_names())
+    if in_flow():
+        LOGGER.setLevel(logging.INFO)           # the records reach the run's log in the UI
     with scratch_folder(settings) as scratch:
         lake = Lake(open_store(settings.workspace.lake, base=settings.home), scratch)
         if write:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from costops.flows.runtime.logs import LOGGER
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import stages as do
 from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import Outcome, finish
 from costops.flows.tasks.run import STAGES, Run, open_run
 from costops.flows.tasks.show import ended
-from costops.flows.tasks.within import in_flow
 from costops.transforms.window import Window
 
 
 def night(*, config: str, start: date | None = None, end: date | None = None, sources: Sequence[str] | None = None,
           stages: Sequence[str] | None = None) -> Any:
     """Bring the lake and the reports up to date; how it ended."""
-    if in_flow():
-        LOGGER.setLevel(logging.INFO)           # the records reach the run's log in the UI
     window = Window.of_days(start, end)
     with open_run(load(config), window=window, only=tuple(sources or ()), stages=tuple(stages or STAGES)) as run:
         outcome = work(run)

@@ -57,6 +57,11 @@ class Prefect:
             self.env |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
         home.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def client(self) -> dict[str, str]:
+        """What a command needs in its environment to be a run of this server."""
+        return {key: value for key, value in self.env.items() if key.startswith("PREFECT_")}
+
     def start(self) -> Prefect:
         self.server = self.spawn("server", "server", "start")
         deadline = time.monotonic() + 120

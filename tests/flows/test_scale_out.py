@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.s3 import S3
 from tests.faults.scene import SAMPLES, Scene
-from tests.flows.server import Prefect
+from tests.flows.server import Prefect, free_port
 
 pytestmark = [pytest.mark.server]
 ENGINES = [pytest.param(name, marks=pytest.mark.skipif(
@@ -52,11 +52,19 @@ def test_a_run_over_two_workers_leaves_the_bytes_of_a_run_in_one_process(
     assert alone.run()[0] == 0
     with Path(spread.config).open("a") as out:
         out.write(f'[run]\nengine = "{engine}"\nworkers = 2\n')
-    code, said = spread.run("-v", env={key: value for key, value in prefect.env.items() if key.startswith("PREFECT_")})
+    code, said = spread.run("-v", env=prefect.client | {"RAY_raylet_start_wait_time_s": "300"})
     assert code == 0, said
     assert spread.tree() == alone.tree()
     assert "Finished in state Completed" in said
     assert tasks(prefect) >= {"read openai, part 1", "write anthropic, 2026-09-05"}
+
+
+def test_a_cluster_that_is_not_there_is_named_and_nothing_is_written(prefect: Prefect, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "nowhere", days=1, extra=f'[run]\nengine = "dask"\naddress = "tcp://127.0.0.1:{free_port()}"\n')
+    code, said = scene.run(env=prefect.client | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"})
+    assert code == 3, said
+    assert "no dask cluster at tcp://127.0.0.1" in said
+    assert not list((scene.folder / "lake").glob("core_charge/**/*.parquet"))
 
 
 def tasks(prefect: Prefect) -> set[str]:

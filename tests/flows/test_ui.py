@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.flows.server import Prefect
 
@@ -25,12 +28,10 @@ def shots(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[object]:
+def page(tmp_path: Path) -> Iterator[Page]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as play:
         context = play.chromium.launch_persistent_context(
             tmp_path / "profile", executable_path=chromium, headless=True, args=FLAGS,
@@ -39,29 +40,71 @@ def page(tmp_path: Path) -> Iterator[object]:
         context.close()
 
 
-def test_a_person_reads_the_backfill_form_and_sees_a_run_complete(
-        prefect: Prefect, page: object, shots: Path) -> None:
-    from playwright.sync_api import Page, expect
+@dataclass
+class Person:
+    """Somebody at the browser."""
 
-    assert isinstance(page, Page)
-    page.set_default_timeout(30_000)
-    deployment = prefect.deployment("backfill")["id"]
-    page.goto(f"{prefect.url}/v2/deployments/deployment/{deployment}/run")
+    page: Page
+    shots: Path
+    taken: int = 0
+
+    def look(self, name: str) -> None:
+        """Wait until it stands still, and keep a picture of it."""
+        self.page.wait_for_load_state("networkidle")
+        self.taken += 1
+        self.page.screenshot(path=self.shots / f"{self.taken}-{name}.png", full_page=True, animations="disabled")
+
+    def pick(self, day: date) -> None:
+        """Open the first calendar that is still empty, turn its pages to the month, click the day."""
+        self.page.get_by_text("Pick a date").first.click()
+        shown = self.page.locator("table[role=grid]")
+        while shown.get_attribute("aria-label") != f"{day:%B %Y}":
+            first = date.fromisoformat(shown.locator("td:not([data-outside])").first.get_attribute("data-day") or "")
+            self.page.get_by_label(f"Go to the {'Previous' if day < first else 'Next'} Month").click()
+        shown.locator(f'td[data-day="{day}"]:not([data-outside]) button').click()
+        self.page.keyboard.press("Escape")
+        expect(shown).to_have_count(0)
+
+
+@pytest.fixture
+def person(page: Page, shots: Path) -> Person:
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    return Person(page, shots)
+
+
+def test_a_person_fills_the_backfill_form_watches_the_run_and_opens_what_it_left(prefect: Prefect, person: Person) -> None:
+    page = person.page
+    page.goto(f"{prefect.url}/v2/deployments/deployment/{prefect.deployment('backfill')['id']}/run")
     expect(page.get_by_text("First UTC day to write.")).to_be_visible()
     expect(page.get_by_text("Nothing is written.")).to_be_visible()
-    page.screenshot(path=shots / "1-form-empty.png", full_page=True)
-    run = prefect.run("backfill", days={"start": "2026-09-01", "end": "2026-09-02"}, stages=["ingest", "price"])
-    assert prefect.wait(run, timeout=120)["type"] == "COMPLETED"
+    person.look("form-empty")
+    person.pick(date(2026, 9, 1))
+    person.pick(date(2026, 9, 2))
+    expect(page.get_by_text("Pick a date")).to_have_count(0)
+    person.look("form-filled")
+    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as answer:
+        page.get_by_text("Submit", exact=True).click()
+    assert answer.value.status == 201
+    run = str(answer.value.json()["id"])
+    assert answer.value.json()["parameters"]["days"] == {"start": "2026-09-01", "end": "2026-09-02"}
+
     page.goto(f"{prefect.url}/v2/runs/flow-run/{run}")
-    expect(page.get_by_text("Completed").first).to_be_visible()
+    expect(page.get_by_text("Running", exact=True).first).to_be_visible()
+    person.look("run-under-way")
+    expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
     expect(page.get_by_text("backfill 2026-09-01 to 2026-09-02").first).to_be_visible()
-    page.wait_for_timeout(1500)
-    page.screenshot(path=shots / "2-run.png", full_page=True)
+    expect(page.get_by_text("ingest: started").first).to_be_visible()
+    person.look("run-completed")
+
     page.get_by_role("tab", name="Artifacts").click()
-    page.wait_for_timeout(1500)
-    page.screenshot(path=shots / "3-artifacts.png", full_page=True)
-    summary = next(one for one in prefect.artifacts(run) if one["key"] == "costops-run")
-    page.goto(f"{prefect.url}/v2/artifacts/artifact/{summary['id']}")
-    page.wait_for_timeout(1500)
-    expect(page.get_by_text("days changed").first).to_be_visible()
-    page.screenshot(path=shots / "4-summary.png", full_page=True)
+    expect(page.get_by_text("costops-run", exact=False).first).to_be_visible()
+    person.look("artifacts")
+    for key, says in (("costops-run", "anthropic"), ("costops-plan", "partitions"), ("costops-progress", "100")):
+        page.goto(f"{prefect.url}/v2/artifacts/artifact/{artifact(prefect, run, key)}")
+        expect(page.get_by_text(says).first).to_be_visible()
+        person.look(key)
+
+
+def artifact(prefect: Prefect, run: str, key: str) -> str:
+    return next(str(one["id"]) for one in prefect.artifacts(run) if one["key"] == key)
