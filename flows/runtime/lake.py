@@ -231,7 +231,7 @@ class Lake:
     def encode(self, connection: query.Connection, select: str, table: Table) -> Path:
         """A finished Parquet file of a query's rows, in scratch. The same rows give the same bytes."""
         with self.writer(table) as out:
-            for batch in connection.sql(select).to_arrow_reader(parquet.ROW_GROUP):
+            for batch in connection.sql(select).to_arrow_reader(parquet.row_group(table)):
                 out.add(pa.Table.from_batches([batch]))
         return out.path
 

@@ -1,6 +1,6 @@
 """The one Parquet encoder: the same rows give the same bytes, however they come in and whatever else is at hand.
 
-Row groups have `ROW_GROUP` rows, the last one fewer. Ids share their beginnings (DELTA_BYTE_ARRAY), times lie close
+Row groups have `row_group(table)` rows, the last one fewer. Ids share their beginnings (DELTA_BYTE_ARRAY), times lie close
 together (DELTA_BINARY_PACKED), everything else repeats (dictionary): all of it as old as the format's version 2, so
 that any reader opens it. Only the rows of one row group are held in memory.
 """
@@ -19,6 +19,8 @@ from costops.transforms.fields import Type
 from costops.transforms.tables import Table
 
 ROW_GROUP = 122_880
+_WIDE_ROW_GROUP = 40_960
+"""Of bills: a row is a thousand bytes and more, ten times one of a charge."""
 
 pa.set_memory_pool(pa.system_memory_pool())     # what a row group took goes back to the system behind it
 
@@ -37,6 +39,11 @@ def schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(one.name, _ARROW[one.type]) for one in table.file_fields])
 
 
+def row_group(table: Table) -> int:
+    """Rows in a row group of a table's files: what is held in memory at once."""
+    return _WIDE_ROW_GROUP if table.name.startswith("core_billing") else ROW_GROUP
+
+
 def lacks(path: Path, table: Table) -> bool:
     """True where a file of the table was written without some of its columns."""
     return not {one.name for one in table.file_fields} <= set(pq.read_schema(path).names)
@@ -46,7 +53,7 @@ class Writer:
     """A file in the making. What is added may lack columns: they are NULL."""
 
     def __init__(self, path: Path, table: Table, change: Callable[[pa.Table], pa.Table] | None = None) -> None:
-        self.path, self.schema, self.change = path, schema(table), change
+        self.path, self.schema, self.change, self.group = path, schema(table), change, row_group(table)
         encoded = {name: kind for name, kind in _ENCODING.items() if name in self.schema.names}
         self._out = pq.ParquetWriter(
             path, self.schema, compression="zstd", store_schema=False, store_decimal_as_integer=True,
@@ -60,18 +67,18 @@ class Writer:
         if self.change is not None:
             rows = self.change(conform(rows, self.schema))
         while rows.num_rows:
-            piece = rows.slice(0, ROW_GROUP - self._rows)
+            piece = rows.slice(0, self.group - self._rows)
             rows = rows.slice(piece.num_rows)
             self._held.append(piece)
             self._rows += piece.num_rows
-            if self._rows == ROW_GROUP:
+            if self._rows == self.group:
                 self._flush()
 
     def _flush(self) -> None:
         made = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held, promote_options="default")
         self._held, self._rows = [], 0
         made = made.combine_chunks()    # the pieces are free from here on: a row group is held once
-        self._out.write_table(conform(made, self.schema), row_group_size=ROW_GROUP)
+        self._out.write_table(conform(made, self.schema), row_group_size=self.group)
 
     def close(self) -> Path:
         """The finished file."""

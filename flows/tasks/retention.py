@@ -17,7 +17,7 @@ import polars as pl
 
 from costops.flows.runtime.lake import KEPT_KEY, Lake
 from costops.flows.runtime.objects import Folder, Store, open_store
-from costops.flows.runtime.parquet import ROW_GROUP
+from costops.flows.runtime.parquet import row_group
 from costops.flows.runtime.settings import Retention, Settings
 from costops.flows.tasks.targets import old_reports
 from costops.transforms import query
@@ -120,7 +120,7 @@ def compact(lake: Lake, *, dry_run: bool = False) -> pl.DataFrame:
         for part in lake.partitions(table):
             key = lake.key(table, part)
             path = lake.file(table, part)
-            if path is None or not _in_pieces(path):
+            if path is None or not _in_pieces(path, table):
                 continue
             done.append({"key": key, "does": "rewrite", "detail": "many small row groups"})
             if not dry_run:
@@ -136,11 +136,11 @@ def compact(lake: Lake, *, dry_run: bool = False) -> pl.DataFrame:
     return pl.DataFrame(done, schema={"key": pl.String(), "does": pl.String(), "detail": pl.String()})
 
 
-def _in_pieces(path: Path) -> bool:
+def _in_pieces(path: Path, table: Table) -> bool:
     import pyarrow.parquet as pq
 
     meta = pq.read_metadata(path)
-    needed = -(-meta.num_rows // ROW_GROUP)
+    needed = -(-meta.num_rows // row_group(table))
     return bool(meta.num_row_groups > needed + 1)
 
 

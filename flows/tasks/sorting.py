@@ -33,6 +33,7 @@ def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **
     seen, row_id = Seen(), table.key[-1]
     required = [name for name in parquet.schema(table).names if name in table.required]
     held: list[pa.Table] = []
+    group = parquet.row_group(table)
     with lake.writer(table) as out:
         for piece in _pieces(lake, table, parts, rows, constants):
             for name in required:
@@ -44,10 +45,10 @@ def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **
             order = keys.with_row_index("_row").sort(table.sort, nulls_last=True, maintain_order=True)["_row"]
             held.append(piece.take(order.to_arrow()))
             del piece
-            while sum(one.num_rows for one in held) >= parquet.ROW_GROUP:
-                out.add(_joined(held, parquet.ROW_GROUP))
+            while sum(one.num_rows for one in held) >= group:
+                out.add(_joined(held, group))
         if held:
-            out.add(_joined(held, parquet.ROW_GROUP))
+            out.add(_joined(held, group))
     return out.path
 
 

@@ -59,7 +59,8 @@ def _extra_text(note: str) -> list[str]:
 @pytest.fixture(scope="session")
 def golden() -> list[tuple[dict[str, str], dict[str, Any]]]:
     """(row as published, row as usage)."""
-    return [(row, as_usage(row)) for row in golden_rows(Path(__file__).with_name("golden_costs.csv"))]
+    return [(row, as_usage(row)) for name in ("golden_costs.csv", "published_costs.csv")
+            for row in golden_rows(Path(__file__).with_name(name))]
 
 
 @pytest.fixture(scope="session")

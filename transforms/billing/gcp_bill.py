@@ -26,7 +26,7 @@ from costops.transforms.billing.pages import text as as_text
 from costops.transforms.billing.plan import plan_by_time
 from costops.transforms.billing.rows import CORE_BILLING_EMPTY, MEANINGS, Place, billed, damaged
 from costops.transforms.billing.sheets import numbered
-from costops.transforms.billing.text import Damaged, Sheet, document, numbered_lines, sheet_batches
+from costops.transforms.billing.text import ROWS, Damaged, Sheet, document, numbered_lines, sheet_batches
 
 _PATHS = (
     "billing_account_id", "service.id", "service.description", "sku.id", "sku.description", "usage_start_time",
@@ -37,7 +37,6 @@ _PATHS = (
     "transaction_type", "seller_name", "subscription.instance_id",
 )
 _COLUMNS = (*_PATHS, "tags", "team", "credit.id", "credit.name", "credit.type", "credit.amount")
-_BATCH = 20_000
 _COMMITTED = ("COMMITTED_USAGE_DISCOUNT", "COMMITTED_USAGE_DISCOUNT_DOLLAR_BASE", "SUBSCRIPTION_BENEFIT")
 _DISCOUNTS = ("SUSTAINED_USAGE_DISCOUNT", "DISCOUNT", "RESELLER_MARGIN", "FREE_TIER", "FEE_UTILIZATION_OFFSET")
 _KEYS = ("x_ChargeKind", "BillingAccountId", "InvoiceIssuerName", "SubAccountId", "SkuId", "RegionId", "ResourceId",
@@ -79,7 +78,7 @@ def _parts(item: Input, taken: Counter[bytes] | None, here: Counter[bytes], seve
                     again += 1
                     continue
             records.append((number, line))
-        if len(records) >= _BATCH:
+        if len(records) >= ROWS:
             yield records, wrong, again
             records, wrong, again = [], [], 0
     if records or wrong or again:

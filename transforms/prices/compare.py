@@ -172,7 +172,8 @@ def record(old: pl.DataFrame, new: pl.DataFrame, at: datetime) -> pl.DataFrame:
     live = old.filter(pl.col("retracted_at").is_null())
     past = old.filter(pl.col("retracted_at").is_not_null())
     kept = live.join(new, on=on, how="semi")
-    gone = live.join(new, on=on, how="anti").filter(pl.col("recorded_at") < at).with_columns(retracted_at=pl.lit(at, dtype=pl.Datetime("us")))
+    gone = live.join(new, on=on, how="anti").filter(pl.col("recorded_at") < at).with_columns(
+        retracted_at=pl.lit(at, dtype=pl.Datetime("us")))
     fresh = new.join(live, on=on, how="anti").with_columns(recorded_at=pl.lit(at, dtype=pl.Datetime("us")))
     return pl.concat([past, kept, gone, fresh]).sort("provider", "model_id", "service_tier", "region", "price_id",
                                                       "unit", "recorded_at")

@@ -153,6 +153,13 @@ def _bedrock(model_id: str) -> list[tuple[str, str]]:
     return [(f"regional.{rest}", f"{name} profile"), (rest, f"{name} profile of a model with one price")]
 
 
+_GEOGRAPHIES: Mapping[str, frozenset[str]] = {
+    "openai": frozenset({"us", "eu", "au", "in", "jp"}), "anthropic": frozenset({"us", "eu"}),
+    "mistral_ai": frozenset({"us", "eu"}), "x_ai": frozenset({"us", "eu"}),
+}
+"""Where a maker's own endpoints can be bound to: the geographies that its prices can name."""
+
+
 def region_scope(provider: str, region: str | None) -> str:
     """The part of a region that a price can depend on: a geography, `regional`, or `global`."""
     low = (region or "").strip().lower()
@@ -160,8 +167,8 @@ def region_scope(provider: str, region: str | None) -> str:
         return GLOBAL
     if provider == "gcp.vertex_ai":  # regional and multi-regional endpoints cost the same
         return "regional"
-    if provider in {"openai", "anthropic", "mistral_ai"}:
-        return low.split("-")[0] if low.split("-")[0] in {"us", "eu"} else GLOBAL
+    if provider in _GEOGRAPHIES:
+        return low.split("-")[0] if low.split("-")[0] in _GEOGRAPHIES[provider] else GLOBAL
     if provider.startswith("azure"):
         return f"azure-{low}" if low in {"us", "eu"} else GLOBAL
     return low if provider == "aws.bedrock" else GLOBAL
