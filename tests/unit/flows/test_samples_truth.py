@@ -97,9 +97,9 @@ def test_shared_logs_and_bills_give_their_truth(tree: str, tmp_path: Path) -> No
         assert mine["list_cost_usd"] == Decimal(row["cost_usd"])
     inputs = lake.read(CORE_INPUT).group_by(pl.col("source").str.replace("-batch$", "")).agg(
         pl.col("duplicates", "late_records").sum())
-    for column, named in (("duplicates", "duplicate_records"), ("late_records", "late_records")):
+    for column, key in (("duplicates", "duplicate_records"), ("late_records", "late_records")):
         counted = {name: count for name, count in inputs.select("source", column).iter_rows() if count}
-        assert counted == truth["counts"].get(named, {})
+        assert counted == truth["counts"].get(key, {})
     teams = dict(charges.group_by("team").agg(pl.col("list_cost_usd").cast(pl.Decimal(38, 12)).sum()).iter_rows())
     assert teams == {row["team"]: Decimal(row["cost_usd"]) for row in truth["log_by_team"]}
     causes = lake.read(OUT_RECONCILIATION)
