@@ -10,6 +10,7 @@ import polars as pl
 
 from costops.reconcile.currency import in_dollars
 from costops.reconcile.exact import COUNT, USD
+from costops.reconcile.group import greatest, summed, told_by_all
 from costops.reconcile.owners import billed_owners
 from costops.reconcile.scope import CALENDARS, Pairing, month_span, named, region_of
 from costops.transforms.units import UNIT
@@ -135,14 +136,12 @@ def _within(start: pl.Expr, end: pl.Expr, month: str) -> pl.Expr:
 
 def _summed(rows: pl.DataFrame, keys: tuple[str, ...], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """One line per key; a quantity only where every row tells one."""
-    sums = {name: pl.col(name).sum() for name in ("list_usd", "contracted_usd", "billed_usd", "effective_usd",
-                                                 "report_usd", "local_amount") if name in schema}
-    if "quantity" in schema:
-        sums["quantity"] = pl.when(pl.col("quantity").is_null().any()).then(None).otherwise(pl.col("quantity").sum())
-        sums["decimals"] = _decimals().max()
-    made = rows.group_by(keys).agg(
-        **sums, bill_rows=pl.len(), input_id=pl.col("input_id").min(), line=pl.col("line").min(),
-        invoice_id=pl.col("invoice_id").min())
+    sums = [name for name in ("list_usd", "contracted_usd", "billed_usd", "effective_usd", "report_usd",
+                              "local_amount") if name in schema]
+    more = {"quantity": told_by_all("quantity"), "decimals": greatest("decimals")} if "quantity" in schema else {}
+    ready = rows.with_columns(bill_rows=pl.lit(1, dtype=pl.Int64),
+                              **({"decimals": _decimals()} if "quantity" in schema else {}))
+    made = summed(ready, keys, [*sums, "bill_rows"], ("input_id", "line", "invoice_id"), more)
     made = made.select(pl.col(name).cast(kind) for name, kind in schema.items())
     return made.sort(keys, nulls_last=True) if "kind" in schema else made
 

@@ -30,7 +30,7 @@ _KEY = ("month", "issuer", "source", "account_id", "model_id", "unit", "day", "c
 
 @dataclass(frozen=True)
 class Corrections:
-    """What changed since a lock: rows to append, and the sums that an alarm tells."""
+    """What changed since a lock: all its correction rows, those of today included, and the sums that an alarm tells."""
 
     rows: pl.DataFrame
     before_usd: Decimal
@@ -99,21 +99,30 @@ def stale(lock: Mapping[str, Any], snapshots: Mapping[str, str]) -> list[str]:
     return sorted(name for name in {*held, *snapshots} if held.get(name) != snapshots.get(name))
 
 
-def corrections(lock: Mapping[str, Any], locked: pl.DataFrame, now: pl.DataFrame, at: date) -> Corrections:
+def corrections(lock: Mapping[str, Any], locked: pl.DataFrame, now: pl.DataFrame, at: date,
+                earlier: pl.DataFrame | None = None) -> Corrections:
     """Dated delta rows from a locked month's causes to what they would be today; the locked rows stay as they are.
 
     Each row carries `corrected_on` and `correction_of` (the lock's hash). A key that only one side has is a delta
-    from or to zero.
+    from or to zero. `earlier` are the rows of before: those of other days stand, and today's are what is left.
     """
     amounts = ("cause_usd", "computed_usd", "billed_usd", "gap_usd")
-    both = locked.select(*_KEY, *amounts).join(now.select(*_KEY, *amounts), on=list(_KEY), how="full", coalesce=True,
+    kept = None if earlier is None else earlier.filter(
+        (pl.col("correction_of") == str(lock["sha256"])) & (pl.col("corrected_on") < at))
+    told = [locked, *([] if kept is None else [kept])]
+    known = pl.concat([one.select(*_KEY, *(pl.col(name).cast(USD) for name in amounts)) for one in told]).group_by(
+        _KEY).agg(pl.col(name).sum() for name in amounts)
+    both = known.join(now.select(*_KEY, *amounts), on=list(_KEY), how="full", coalesce=True,
                                                nulls_equal=True, suffix="_now")
     delta = both.with_columns(**{
         name: (pl.col(f"{name}_now").fill_null(0).cast(USD) - pl.col(name).fill_null(0).cast(USD)).cast(USD)
         for name in amounts})
     rows = delta.filter(pl.any_horizontal(pl.col(name) != 0 for name in amounts)).select(
         *_KEY, *amounts, status=pl.lit("correction"), corrected_on=pl.lit(at),
-        correction_of=pl.lit(str(lock["sha256"]))).sort(*_KEY, nulls_last=True)
+        correction_of=pl.lit(str(lock["sha256"])))
+    if kept is not None:
+        rows = pl.concat([rows, kept.select(rows.columns)], how="vertical_relaxed")
+    rows = rows.sort(*_KEY, "corrected_on", nulls_last=True)
     return Corrections(rows, Decimal(locked["cause_usd"].sum() or 0), Decimal(now["cause_usd"].sum() or 0))
 
 

@@ -47,7 +47,8 @@ def factors(lines: pl.DataFrame) -> pl.DataFrame:
     (ratios that other prices of the model would give). A factor is one only if it holds on more than half of the
     lines of a day and for two models, or for everything that a scope with one model has.
     """
-    told = lines.filter((pl.col("expected_n") > 0) & (pl.col("list_n") > 0)).with_columns(
+    told = lines.filter((pl.col("expected_n") > 0) & (pl.col("list_n") > 0)).select(
+        "scope", "model_id", "unit", "list_n", "expected_n", "slack_n", "alts",
         _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("list_n") / pl.col("expected_n"),
         _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
     if not told.height:
@@ -102,11 +103,11 @@ def steady(lines: pl.DataFrame) -> pl.DataFrame:
     region first, then over all of them: a price change often holds for all tiers. `lines` needs `asked_n`
     (list-equivalent of the bill), `expected_n` and `slack_n`.
     """
-    told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill")).with_columns(
+    told = lines.filter((pl.col("expected_n") > 0) & pl.col("on_bill")).select(
+        "line_id", *SKU, "asked_n", "expected_n", "slack_n",
         _day=pl.col("day").fill_null(_NO_DAY), _r=pl.col("asked_n") / pl.col("expected_n"),
         _slack=pl.col("slack_n") / pl.col("expected_n") + _ALMOST)
-    told = told.with_columns(_off=(pl.col("_r") - 1).abs() > pl.col("_slack"),
-                             _k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
+    told = told.with_columns(_off=(pl.col("_r") - 1).abs() > pl.col("_slack"))
     if not told["_off"].any():
         return pl.DataFrame(schema={"line_id": pl.UInt32(), "pattern": pl.String(), "alone": pl.Boolean(),
                                     "ratio": pl.Float64()})
@@ -119,7 +120,8 @@ def steady(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _patterns(told: pl.DataFrame, sku: Sequence[str]) -> pl.DataFrame:
-    top = told.filter("_off").group_by(*sku, "_k").agg(n=pl.len(), weight=pl.col("expected_n").sum()).sort(
+    odd = told.filter("_off").with_columns(_k=shortest(pl.col("_r"), pl.col("_slack")).round(8))
+    top = odd.group_by(*sku, "_k").agg(n=pl.len(), weight=pl.col("expected_n").sum()).sort(
         *sku, "n", "weight", "_k", descending=[*[False] * len(sku), True, True, False], nulls_last=True).group_by(
         sku, maintain_order=True).head(3)
     tried = told.join(top.select(*sku, "_k").rename({"_k": "_try"}), on=list(sku), nulls_equal=True).with_columns(

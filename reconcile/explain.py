@@ -56,7 +56,7 @@ def explained(match: Matched, other: pl.DataFrame, book: pl.DataFrame | None, mo
     lines, _ = moves.joined(lines)
     lines = _expected(lines)
     told = _moved(lines, match, other)
-    lines = lines.join(told, on="line_id", how="left", maintain_order="left")
+    lines = attached(lines, told)
     lines = _parts_tested(lines, match.parts)
     lines = _priced(lines, others)
     causes = _steps(lines)
@@ -76,6 +76,12 @@ def _with_prices(lines: pl.DataFrame, book: pl.DataFrame | None, month: str) -> 
         _cost=pl.col("computed_usd").sum(), _count=pl.col("logged").sum())
     return lines.join(seen, on=["scope", "model_id", "unit", "tier", "region"], how="left", nulls_equal=True,
                       maintain_order="left")
+
+
+def attached(lines: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """`lines` with the columns that `told` has of their `line_id`; a left join that copies no other column."""
+    found = lines.select("line_id").join(told, on="line_id", how="left", maintain_order="left")
+    return lines.hstack(found.drop("line_id"))
 
 
 def at_book(count: pl.Expr) -> pl.Expr:
@@ -111,20 +117,27 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
     lines = lines.with_columns(expected_usd=_cost_of(given, both), list_n=number(pl.col("list_usd")))
     lines = lines.with_columns(expected_n=number(pl.col("expected_usd")))
     alts = _ratios(lines, others)
-    lines = lines.join(alts, on="line_id", how="left", maintain_order="left")
+    lines = attached(lines, alts)
     lines = _factored(lines, deals)
     lines = lines.with_columns(bought_n=number(given))
-    unknown = pl.col("on_bill") & pl.col("bought").is_null()
-    same = diagnose.steady(lines.filter(unknown & both)).filter(~pl.col("pattern").is_in(["single", "edge"])).select(
+    few = lines.filter(pl.col("on_bill") & pl.col("bought").is_null())
+    if few.is_empty():
+        return lines.drop("alts")
+    lines = attached(lines, _guessed(lines, few, others))
+    return lines.with_columns(bought=pl.coalesce("bought", "_guess").cast(COUNT)).drop("alts", "_guess")
+
+
+def _guessed(lines: pl.DataFrame, few: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """`line_id` and `_guess`: the quantity that the bill implies for the `few` lines that tell none."""
+    both = pl.col("on_bill") & pl.col("in_logs")
+    same = diagnose.steady(few.filter(both)).filter(~pl.col("pattern").is_in(["single", "edge"])).select(
         "line_id", "ratio", _steady=pl.lit(value=True))
-    exact = diagnose.other_price(lines.filter(unknown), others).select("line_id", _other=pl.lit(value=True))
-    lines = lines.join(same.select("line_id", "_steady"), on="line_id", how="left", maintain_order="left").join(
-        exact, on="line_id", how="left", maintain_order="left")
+    exact = diagnose.other_price(few, others).select("line_id", _other=pl.lit(value=True))
+    few = attached(attached(few, same.select("line_id", "_steady")), exact)
     unit_n = number(at_book(pl.lit(1_000_000))) / 1e6
-    own_n = pl.when((pl.col("logged") > 0) & (pl.col("computed_usd") > 0)).then(
-        number(pl.col("computed_usd")) / number(pl.col("logged"))).otherwise(unit_n)
-    lines = lines.with_columns(_own=own_n)
-    lines = lines.join(_ratio_around(lines, same), on="line_id", how="left", maintain_order="left")
+    few = few.with_columns(_own=pl.when((pl.col("logged") > 0) & (pl.col("computed_usd") > 0)).then(
+        number(pl.col("computed_usd")) / number(pl.col("logged"))).otherwise(unit_n))
+    few = attached(few, _ratio_around(lines, same))
     own_n = pl.col("_own") * pl.col("_around").fill_null(1.0)
     count = pl.col("asked_n") / own_n
     whole = (count - count.round(0)).abs() <= pl.max_horizontal(pl.lit(1e-6), count.abs() * 1e-12)
@@ -134,8 +147,7 @@ def _implied(lines: pl.DataFrame, others: pl.DataFrame, deals: pl.DataFrame) -> 
     at_list = (pl.col("asked_n") - number(pl.col("computed_usd"))).abs() <= pl.col("slack_n")
     guess = (pl.when(both & (price | at_list)).then(pl.col("logged"))
              .when(certain).then(count.round(0).cast(COUNT)).when(both).then(pl.col("logged")))
-    return lines.with_columns(bought=pl.when(unknown).then(guess).otherwise(pl.col("bought")).cast(COUNT)).drop(
-        "_steady", "_other", "alts", "_own", "_around")
+    return few.select("line_id", _guess=guess.cast(COUNT))
 
 
 def _ratio_around(lines: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
@@ -171,7 +183,7 @@ def _factored(lines: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
     """Lines with the factor of their bill and what they would cost without it; an agreed discount is tried first."""
     factor = diagnose.factors(lines)
     lines = lines.join(factor, on=["scope", "day"], how="left", nulls_equal=True, maintain_order="left")
-    lines = lines.join(deals, on="line_id", how="left", maintain_order="left")
+    lines = attached(lines, deals)
     granted = (pl.col("list_n") - pl.col("agreed_factor") * pl.col("expected_n")).abs() <= (
         pl.col("slack_n") + pl.col("list_n").abs() * 1e-9)
     lines = lines.with_columns(granted=granted.fill_null(value=False)).with_columns(
@@ -232,7 +244,7 @@ def _parts_tested(lines: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
         ((pl.col("_x") - pl.col("_x").round(0)).abs() < 1e-5) & ((pl.col("_x") / pl.col("_dq")).is_between(0, 1))
     ).select("line_id")
     good = pl.concat([one, two]).unique().with_columns(whole_quantity=pl.lit(value=True))
-    lines = lines.join(good, on="line_id", how="left", maintain_order="left").with_columns(
+    lines = attached(lines, good).with_columns(
         pl.col("whole_quantity").fill_null(value=False))
     return lines.with_columns(expected_usd=pl.when("whole_quantity").then(pl.col("asked_usd")).otherwise(
         pl.col("expected_usd"))).with_columns(expected_n=number(pl.col("expected_usd")))
@@ -241,28 +253,25 @@ def _parts_tested(lines: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
 def _priced(lines: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """`price_cause` and its evidence for lines whose list cost as billed is not that of the billed quantity."""
     lines = lines.with_columns(bought_n=number(pl.col("bought")))
-    off = lines.filter(pl.col("on_bill") & (
-        (pl.col("asked_n") - pl.col("expected_n")).abs() > pl.max_horizontal("slack_n", pl.lit(2e-12))))
-    exact = diagnose.other_price(off, others)
-    same = diagnose.steady(lines)
-    lines = lines.join(exact, on="line_id", how="left", maintain_order="left").join(
-        same, on="line_id", how="left", maintain_order="left")
     gap = (pl.col("asked_n") - pl.col("expected_n")).abs()
-    per_million = pl.col("asked_n") / pl.col("bought_n") * 1e6
-    plain = diagnose.significant(per_million, 4)
-    pattern = pl.col("pattern")
-    alone = pl.col("alone").fill_null(value=False)
-    return lines.with_columns(price_cause=(
+    off = gap > pl.max_horizontal("slack_n", pl.lit(2e-12))
+    exact = diagnose.other_price(lines.filter(pl.col("on_bill") & off), others)
+    few = lines.filter(off | pl.col("expected_n").is_null())
+    few = attached(attached(few, exact.select("line_id", "cause")), diagnose.steady(lines))
+    plain = diagnose.significant(pl.col("asked_n") / pl.col("bought_n") * 1e6, 4)
+    pattern, alone = pl.col("pattern"), pl.col("alone").fill_null(value=False)
+    causes = few.select("line_id", price_cause=(
         pl.when(pl.col("expected_n").is_null() & (pl.col("unpriced") > 0)).then(pl.lit("price_book"))
         .when(pl.col("expected_n").is_null()).then(pl.lit("missing_usage"))
-        .when(gap <= pl.max_horizontal("slack_n", pl.lit(2e-12))).then(pl.lit("rounding"))
         .when((pl.col("covered_quantity") > 0) & (pl.col("logged") == 0)).then(pl.lit("commitment"))
         .when(pl.col("cause").is_not_null()).then(pl.col("cause"))
         .when(pattern == "step").then(pl.lit("price_change"))
         .when(pattern.is_in(["whole", "some"])).then(pl.lit("price_book"))
         .when(plain & alone).then(pl.lit("price_book"))
         .when(plain & (pattern == "edge")).then(pl.lit("price_change"))
-        .otherwise(pl.lit("unexplained")))).drop("cause")
+        .otherwise(pl.lit("unexplained"))))
+    lines = attached(attached(lines, exact.drop("cause")), causes)
+    return lines.with_columns(pl.col("price_cause").fill_null("rounding"))
 
 
 def _steps(lines: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from costops.reconcile.exact import COUNT, USD, ZERO
+from costops.reconcile.group import always, first_and_last, greatest, summed, told_by_all
 from costops.reconcile.usage import issuer_name
 from costops.transforms.prices.models import Catalogue, bare
 from costops.transforms.prices.providers import provider_name
@@ -189,31 +190,27 @@ def _disjoint(ours: pl.DataFrame, theirs: pl.DataFrame, name: str) -> list[str]:
 
 
 def _computed_side(ours: pl.DataFrame) -> pl.DataFrame:
-    status = pl.col("price_status")
-    return ours.group_by(KEY).agg(
+    status, count = pl.col("price_status"), pl.col("quantity")
+
+    def where(told: pl.Expr) -> pl.Expr:
+        return pl.when(told).then(count).otherwise(0).cast(COUNT)
+
+    rows = ours.with_columns(
         # what throughput served that is paid by the hour is not expected on the bill again
-        logged=pl.col("quantity").filter(status != "covered").sum().cast(COUNT), computed_usd=pl.col("list_usd").sum(),
-        computed_effective_usd=pl.col("effective_usd").sum(), requests=pl.col("requests").sum(),
-        unpriced=pl.col("quantity").filter(status == "unpriced").sum().cast(COUNT),
-        covered_quantity=pl.col("quantity").filter(status == "covered").sum().cast(COUNT),
-        usage_source=pl.col("source").min(), usage_sources=_texts("source"),
-        used_provider=pl.col("provider").min(), logged_model=pl.col("logged_model").min(),
-        served=_texts("served"), price_ids=_texts("price_id"),
-        account_id=pl.col("account_id").min(),
-    )
-
-
-def _texts(name: str) -> pl.Expr:
-    """The first and the last text of a group in order, once where they are one; NULL where there is none."""
-    first, last = pl.col(name).min(), pl.col(name).max()
-    return pl.when(first == last).then(first).otherwise(pl.concat_str(first, last, separator=" "))
+        logged=where(status != "covered"), unpriced=where(status == "unpriced"),
+        covered_quantity=where(status == "covered"), computed_usd=pl.col("list_usd"),
+        computed_effective_usd=pl.col("effective_usd"), usage_source=pl.col("source"), used_provider=pl.col("provider"))
+    return summed(
+        rows, KEY, ("logged", "computed_usd", "computed_effective_usd", "requests", "unpriced", "covered_quantity"),
+        ("usage_source", "used_provider", "logged_model", "account_id"),
+        {"usage_sources": first_and_last("source"), "served": first_and_last("served"),
+         "price_ids": first_and_last("price_id")})
 
 
 def _parts(ours: pl.DataFrame) -> pl.DataFrame:
     """The computed side of each line, by tier served and price."""
     by_the_token = (pl.col("quantity") != 0) & (pl.col("price_status") != "covered")
-    return ours.filter(by_the_token).group_by(*KEY, "served", "place", "price_id").agg(
-        quantity=pl.col("quantity").sum(), list_usd=pl.col("list_usd").sum())
+    return summed(ours.filter(by_the_token), (*KEY, "served", "place", "price_id"), ("quantity", "list_usd"))
 
 
 def _billed_side(theirs: pl.DataFrame) -> pl.DataFrame:
@@ -231,17 +228,13 @@ def _billed_side(theirs: pl.DataFrame) -> pl.DataFrame:
         credit_usd=pl.when(prepaid).then(after).otherwise(ZERO),
         fx_usd=pl.col("report_usd") - pl.col("billed_usd"))
     sums = ("list_usd", "discount_usd", "commitment_usd", "credit_usd", "fx_usd", "billed_usd", "report_usd",
-            "local_amount")
-    return rows.group_by(KEY).agg(
-        *(pl.col(name).sum() for name in sums),
-        billed_quantity=pl.when(pl.col("quantity").is_null().any()).then(None).otherwise(pl.col("quantity").sum()),
-        bill_rows=pl.col("bill_rows").sum(), decimals=pl.col("decimals").max(),
-        issuer=pl.col("issuer").min(), bill_source=pl.col("source").min(), provider=pl.col("provider").min(),
-        billing_account=pl.col("billing_account").min(), sub_accounts=pl.col("sub_account").drop_nulls().n_unique(),
-        sub_account=pl.col("sub_account").min(), currency=pl.col("currency").min(),
-        rate_told=pl.col("rate_told").all(), in_month=pl.col("in_month").all(), period=pl.col("period").min(),
-        input_id=pl.col("input_id").min(), bill_line=pl.col("line").min(), invoice_id=pl.col("invoice_id").min(),
-    )
+            "local_amount", "bill_rows")
+    rows = rows.with_columns(bill_source=pl.col("source"), bill_line=pl.col("line"))
+    mins = ("issuer", "bill_source", "provider", "billing_account", "sub_account", "currency", "period", "input_id",
+            "bill_line", "invoice_id")
+    return summed(rows, KEY, sums, mins, {
+        "billed_quantity": told_by_all("quantity"), "decimals": greatest("decimals"), "rate_told": always("rate_told"),
+        "in_month": always("in_month")})
 
 
 def _numbered(lines: pl.DataFrame) -> pl.DataFrame:

@@ -84,7 +84,8 @@ def elsewhere(lines: pl.DataFrame, far: pl.DataFrame) -> pl.DataFrame:
 def _pairs(lines: pl.DataFrame, name: str) -> pl.DataFrame:
     """Surplus (`more`) and lack (`less`) of the same count on lines that differ in `name` alone."""
     rest = [key for key in KEY if key != name]
-    odd = lines.filter(pl.col("unit").is_in(TOKENS) & pl.col("bought").is_not_null()).with_columns(
+    odd = lines.filter(pl.col("unit").is_in(TOKENS) & (pl.col("bought") != pl.col("logged"))).select(
+        "line_id", *KEY,
         _count=(pl.col("bought") - pl.col("logged")).abs().cast(COUNT), _more=pl.col("bought") > pl.col("logged"),
         _value=pl.col(name).cast(pl.String).fill_null(ANY)).filter(pl.col("_count") >= FEWEST)
     odd = odd.sort(*KEY, nulls_last=True).with_columns(_place=pl.int_range(pl.len()).over(*rest, "_count", "_more"))

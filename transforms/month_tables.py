@@ -46,8 +46,8 @@ OUT_RECONCILIATION_CORRECTION = Table(
     columns("month", _GAP_OWN[0], "source", "account_id", "model_id", _GAP_OWN[1], "day", *_GAP_OWN[2:],
             Field("corrected_on", Type.DAY, "when the difference was found"),
             Field("correction_of", Type.TEXT, "hash of the lock that it differs from")),
-    key=("month", "issuer", "source", "account_id", "model_id", "unit", "day", "cause"), partition=("month",),
-    sort=("issuer", "source", "account_id", "model_id", "unit", "day", "cause"),
+    key=("month", "issuer", "source", "account_id", "model_id", "unit", "day", "cause", "corrected_on"),
+    partition=("month",), sort=("issuer", "source", "account_id", "model_id", "unit", "day", "cause", "corrected_on"),
     required=frozenset({"month", "issuer", "cause", "cause_usd", "corrected_on"}),
 )
 OUT_RECONCILIATION_LINE = Table(

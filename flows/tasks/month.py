@@ -6,7 +6,7 @@ import getpass
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
@@ -176,15 +176,19 @@ def _reconciled(lake: Lake, settings: Settings, month: str, status: str) -> Reco
 def _late(run: Run, month: str, lock: Mapping[str, Any], snapshots: Mapping[str, str], result: Reconciled) -> None:
     """What a locked month would be today, as dated corrections beside it; and an alarm."""
     held = run.lake.read(OUT_RECONCILIATION, [{"month": month}])
-    delta = corrections(lock, held, result.causes, run.now.date())
+    told = run.lake.read(OUT_RECONCILIATION_CORRECTION, [{"month": month}])
+    delta = corrections(lock, held, result.causes, run.now.date(), told)
     changed = stale(lock, snapshots)
-    if not delta.changed and not changed:
+    if not delta.changed and not changed and told.is_empty():
         return
     rows = conform(delta.rows.with_columns(month=pl.lit(month)) if "month" not in delta.rows.columns else delta.rows,
                    OUT_RECONCILIATION_CORRECTION)
     for part in run.lake.replace(OUT_RECONCILIATION_CORRECTION, rows, [{"month": month}]):
         run.partition("reconcile", OUT_RECONCILIATION_CORRECTION, part)
     amount = rows["cause_usd"].sum() if rows.height else Decimal(0)
+    if not changed and not amount and rows.group_by("cause").agg(pl.col("cause_usd").sum()).filter(
+            pl.col("cause_usd") != 0).is_empty():
+        return                                  # what came was taken back: the rows of both days stand
     what = f"usage, prices or bills ({', '.join(changed) or 'usage'}) changed after {month} was locked: {amount:f} USD"
     run.refusals.append(f"{what}; `cost-ops close --month {month} --reopen` opens it again.")
     run.notes.setdefault("late", []).append({
@@ -209,16 +213,21 @@ def _publish(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] |
 
 
 def documents(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] | None) -> dict[str, bytes]:
-    """`report.html`, `report.xlsx` and `report.json` of a month."""
-    causes = result.causes.with_columns(status=pl.lit(LOCKED)) if lock else result.causes
+    """`report.html`, `report.xlsx` and `report.json` of a month; of a locked one its locked figures, and what changed."""
+    causes, lines, late = result.causes, result.lines, None
+    if lock:
+        part = [{"month": month}]
+        causes, lines = run.lake.read(OUT_RECONCILIATION, part), run.lake.read(OUT_RECONCILIATION_LINE, part)
+        late = run.lake.read(OUT_RECONCILIATION_CORRECTION, part)
     data = ReconciliationData(
         month=month, generated_at=run.now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None),
         causes=causes, status=LOCKED if lock else str(causes["status"][0]) if causes.height else "provisional",
         coverage=result.coverage,
-        lines=result.lines, learnings=result.learnings, contracts=result.contracts,
-        invoices=result.invoices, evidence=result.evidence,
+        lines=lines, learnings=result.learnings, contracts=result.contracts, corrections=late,
+        invoices=result.invoices, evidence=result.evidence if late is None or late.is_empty() else None,
         gates=(("unexplained", result.gate.passed, result.gate.reason),),
         lock_hash=str(lock["sha256"]) if lock else "", prepared_by=str(lock["signed_by"]) if lock else "",
+        locked_at=datetime.fromisoformat(lock["signed_at"]).replace(tzinfo=None) if lock else None,
         snapshots=tuple(f"{source} {snapshot}" for source, snapshot in sorted(_snapshots(run.lake, month).items())),
         program_version=version("llm-costops"),
     )

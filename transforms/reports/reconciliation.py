@@ -287,13 +287,19 @@ def _corrections(data: ReconciliationData) -> Section | None:
 
 
 def _next(data: ReconciliationData) -> Section:
-    frame = by_cause(data.causes, ()).filter(pl.col("cause_usd") != 0)
-    rows = tuple((Cell(_said(row["cause"])), money_cell(row["cause_usd"], sign=True),
-                  Cell(CAUSE[row["cause"]][1] if row["cause"] in CAUSE else "look at the evidence"))
+    told = pl.col("agreed").fill_null(value=False) if "agreed" in data.causes.columns else pl.lit(value=False)
+    frame = by_cause(data.causes.with_columns(as_agreed=told), ("as_agreed",)).filter(pl.col("cause_usd") != 0).sort(
+        "as_agreed", pl.col("cause_usd").abs(), descending=[False, True])
+    digits = digits_for(frame["cause_usd"])
+    rows = tuple((Cell(_said(row["cause"]), sub="as agreed" if row["as_agreed"] else ""),
+                  money_cell(row["cause_usd"], digits=digits, sign=True),
+                  Cell("nothing to do: a contract says so" if row["as_agreed"] else
+                       CAUSE[row["cause"]][1] if row["cause"] in CAUSE else "look at the evidence"))
                  for row in frame.iter_rows(named=True))
     table = Table("What to do next", (Column("Cause"), Column("Amount (USD)", "number"), Column("Do", "text long")),
                   rows, empty="Nothing: computed and billed are equal.")
-    return Section("next", "What to do next", "One step per cause, the largest amount first.", (table,))
+    return Section("next", "What to do next", "One step per cause, the largest amount first; what was "
+                   "agreed comes last.", (table,))
 
 
 def _sign_off(data: ReconciliationData) -> Section:

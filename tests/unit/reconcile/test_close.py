@@ -116,3 +116,20 @@ def test_reopening_is_recorded_with_name_reason_and_the_old_hash() -> None:
 def test_reopening_needs_a_reason() -> None:
     with pytest.raises(Usage, match="needs a name and a reason"):
         reopened(lock(causes()), by="B", reason="", at=AT)
+
+
+def test_a_second_change_is_dated_by_itself_and_the_first_stands() -> None:
+    before, first, second = causes(("m", "2")), causes(("m", "5")), causes(("m", "4"))
+    one = corrections(lock(before), before, first, date(2026, 11, 21)).rows
+    again = corrections(lock(before), before, first, date(2026, 11, 22), one).rows
+    two = corrections(lock(before), before, second, date(2026, 11, 23), again).rows
+    assert again.equals(one)
+    assert two.select("corrected_on", "cause_usd").rows() == [
+        (date(2026, 11, 21), Decimal(3)), (date(2026, 11, 23), Decimal(-1))]
+
+
+def test_a_change_of_today_is_told_once_however_often_it_is_looked_at() -> None:
+    before = causes(("m", "2"))
+    one = corrections(lock(before), before, causes(("m", "5")), date(2026, 11, 21)).rows
+    two = corrections(lock(before), before, causes(("m", "6")), date(2026, 11, 21), one).rows
+    assert two.select("corrected_on", "cause_usd").rows() == [(date(2026, 11, 21), Decimal(4))]
