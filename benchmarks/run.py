@@ -82,8 +82,9 @@ def main() -> None:
     asked.add_argument("--pricing", type=Path, metavar="JSON", help="a saved answer of benchmarks/pricing.py")
     asked.add_argument("--ingest", type=Path, metavar="JSON", help="a saved answer of benchmarks/ingest.py")
     asked.add_argument("--write", type=Path, metavar="FILE", help="a document to put the table into")
+    asked.add_argument("--litellm", default=sys.executable, metavar="PYTHON", help="an interpreter that has litellm")
     given = asked.parse_args()
-    found = [*answers("pricing.py", given.pricing, "--rows", str(given.rows)),
+    found = [*answers("pricing.py", given.pricing, "--rows", str(given.rows), "--litellm", given.litellm),
              *answers("ingest.py", given.ingest, "--hostile")]
     made = f"Measured on {machine()}.\n\n{table(found)}"
     if given.write is None:
