@@ -14,6 +14,7 @@ from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.parameters import DateRange, Stage, date_range, known_sources
 from costops.flows.tasks.run import STAGES, Run, open_lake, open_run
+from costops.transforms.window import month_of
 
 
 def name_of_run() -> str:
@@ -75,6 +76,8 @@ def backfill(
         progress.at((block.end - asked.window.start).days, len(asked.window.days()))
     with open_run(settings, window=asked.window, only=only, stages=wanted) as run:
         _gather(run, total)
+        run.touched_months |= {month_of(day) for day in journal.done}       # also of days that an earlier start did
+        run.gates = do.standing_gates(run, wanted)
         for name in STAGES:
             if name in wanted and name in do.STEPS and name not in plan.DAILY:
                 with run.stage(name):
@@ -87,12 +90,10 @@ def backfill(
 
 
 def _gather(total: Run, run: Run) -> None:
-    """Add what one run did to another; of a gate the latest value counts."""
+    """Add what one run did to another."""
     total.earlier += [*run.earlier, *(one for one in run.entries if one["entry"] in ("stage", "source"))]
     total.touched |= run.touched
     total.touched_months |= run.touched_months
     for name, days in run.touched_by.items():
         total.touched_by.setdefault(name, set()).update(days)
     total.unreachable += [text for text in run.unreachable if text not in total.unreachable]
-    named = {gate.name for gate in run.gates}
-    total.gates = [gate for gate in total.gates if gate.name not in named] + run.gates

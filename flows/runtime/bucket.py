@@ -155,36 +155,31 @@ class Bucket:
         return True
 
     def swap(self, key: str, body: bytes, base: Version, attributes: dict[str, str] | None = None) -> Version:
-        """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now."""
+        """Replace exactly `base` (create where it is empty); the new version. `Conflict` where it is another by now.
+
+        A put whose answer was lost is known as our own by what stands there.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 made = self._api.put(self._store, key, body, mode=_exactly(base), use_multipart=False,
                                      attributes=attributes)
-            except _TAKEN as error:
-                return self._own(key, body, error)
-            except _TROUBLE as error:
-                # its state is unknown until it is read: done (then it is ours), or not (then it is safe to repeat)
+            except (*_TAKEN, *_TROUBLE) as error:
+                # its state is unknown until it is read: done (then it is ours), replaced by another, or as it was:
+                # the line broke, or the store was busy with the key (409)
                 found, version = self.peek(key)
                 if found == body:
                     return version
-                if version != base or attempt == _ATTEMPTS - 1 or not _passing(error):
-                    return self._own(key, body, error)
+                repeat = version == base and (isinstance(error, _TAKEN) or _passing(error))
+                if not repeat or attempt == _ATTEMPTS - 1:
+                    raise self._refusal(key, error) from error
                 time.sleep(_PAUSE * 4**attempt)
             else:
                 return {"e_tag": made["e_tag"], "version": made["version"]}
         raise AssertionError("the last attempt returns or raises")
 
-    def _own(self, key: str, body: bytes, error: Exception) -> Version:
-        """The version of our own put whose answer did not arrive; else what went wrong.
-
-        Nothing is deleted or written again here: the state of such a put is unknown until it is read.
-        """
-        found, version = self.peek(key)
-        if found == body:
-            return version
-        if isinstance(error, _TAKEN):
-            raise self._conflict(key) from error
-        raise self._failed("write", key, error) from error
+    def _refusal(self, key: str, error: Exception) -> CostopsError:
+        """What to say of a put that did not go through. Nothing is deleted or written again."""
+        return self._conflict(key) if isinstance(error, _TAKEN) else self._failed("write", key, error)
 
     def create(self, key: str, data: bytes) -> bool:
         """Conditional PUT (If-None-Match)."""

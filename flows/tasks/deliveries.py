@@ -12,15 +12,13 @@ from costops.transforms.tables import CORE_BILL_SNAPSHOT, CORE_FINDING
 NOT_TAKEN = ("refused", "incomplete")
 
 
-def delivery_gate(run: Run) -> None:
+def delivery_gate(run: Run) -> Gate:
     """Fails while the newest telling of any period was not taken: the figures of the one before stand so long."""
-    if not any(source.feeds_bills for source in run.settings.sources):
-        return
     parts = {part["source"] for part in run.lake.partitions(CORE_BILL_SNAPSHOT)}
     findings = run.lake.read(CORE_FINDING, [part for part in run.lake.partitions(CORE_FINDING) if part["source"] in parts])
     held = not_taken(run.lake.read(CORE_BILL_SNAPSHOT), findings)
     told = "; ".join(f"{source} {period}: {status}, {reason}" for source, period, status, reason in held.iter_rows())
-    run.gates.append(Gate("bill_deliveries", Decimal(held.height), Decimal(0), told))
+    return Gate("bill_deliveries", Decimal(held.height), Decimal(0), told)
 
 
 def not_taken(snapshots: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from costops.flows.runtime import clock
+from costops.flows.runtime.faults import fault
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER, redact, secret_variables
 from costops.flows.runtime.objects import open_store
@@ -119,6 +120,7 @@ class Run:
         """Append this run's entries to the ledger's partition of today, if it did anything or is the first."""
         if not (self.wrote or self.unreachable) and self.lake.partitions(RUN_LEDGER):
             return
+        fault("before_ledger")
         started = self.now.replace(tzinfo=None)
         rows = pl.DataFrame(
             [{"run_id": self.run_id, "day": self.now.date(), "started_at": started, "number": number,

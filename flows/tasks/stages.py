@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -53,9 +54,8 @@ def ingest(run: Run) -> None:
                 continue
             _noted(run, done)
     _take_bills(run, prices)
-    delivery_gate(run)
     recount_buckets(run)
-    _quarantine_gate(run)
+    run.gates += standing_gates(run, ("ingest",))
 
 
 def _take_bills(run: Run, prices: pl.DataFrame) -> None:
@@ -100,7 +100,7 @@ def spend(run: Run) -> None:
     derive(run)
     note_unpriced(run)
     run.lake.settled()
-    _unpriced_gate(run)
+    run.gates += standing_gates(run, ("spend",))
     run.lake.catalog()
 
 
@@ -124,20 +124,27 @@ def _noted(run: Run, done: Ingested) -> None:
                 done.inputs_known, done.lines_read, len(done.changed))
 
 
-def _quarantine_gate(run: Run) -> None:
+def standing_gates(run: Run, stages: Sequence[str]) -> list[Gate]:
+    """The gates of these stages that look at the whole lake: what they say does not hang on which run did what."""
+    delivered = [delivery_gate(run)] if any(source.feeds_bills for source in run.settings.sources) else []
+    return [*([*delivered, _quarantine_gate(run)] if "ingest" in stages else ()),
+            *([_unpriced_gate(run)] if "spend" in stages else ())]
+
+
+def _quarantine_gate(run: Run) -> Gate:
     """Records set aside, as a share of all records in the lake's inputs."""
     counts = run.lake.read(CORE_INPUT).select(pl.col("findings").sum(), pl.col("lines_read").sum()).row(0)
     share = Decimal(counts[0] or 0) / Decimal(counts[1]) if counts[1] else Decimal(0)
-    run.gates.append(Gate("quarantine_share", share, run.settings.gates.quarantine_share,
-                          f"{counts[0] or 0} of {counts[1] or 0} records"))
+    return Gate("quarantine_share", share, run.settings.gates.quarantine_share,
+                f"{counts[0] or 0} of {counts[1] or 0} records")
 
 
-def _unpriced_gate(run: Run) -> None:
+def _unpriced_gate(run: Run) -> Gate:
     """Requests without a price, as a share of all."""
     counts = run.lake.read(OUT_SPEND_DAILY).select(pl.col("unpriced_requests").sum(), pl.col("requests").sum()).row(0)
     share = Decimal(counts[0] or 0) / Decimal(counts[1]) if counts[1] else Decimal(0)
-    run.gates.append(Gate("unpriced_share", share, run.settings.gates.unpriced_share,
-                          f"{counts[0] or 0} of {counts[1] or 0} requests"))
+    return Gate("unpriced_share", share, run.settings.gates.unpriced_share,
+                f"{counts[0] or 0} of {counts[1] or 0} requests")
 
 
 STEPS = {

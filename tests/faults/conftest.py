@@ -20,6 +20,11 @@ def s3() -> Iterator[S3]:
 
 
 @pytest.fixture(scope="session")
+def versions(s3: S3) -> S3:
+    return s3.with_versions()
+
+
+@pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     made = Nursery({"POLARS_MAX_THREADS": "2"})
     yield made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
+DRIP = float(os.environ.get("COSTOPS_DRIP", "0.2"))
+"""Seconds between two bytes of a dripping answer; 1 is the long form."""
+
 Plan = Callable[[str, str, int], str | None]
-"""Method, path and number of the request -> `503`, `lose` (done, but no answer), `cut` (half a body), `slow`, None."""
+"""Method, path and number of the request -> `503`, `409`, `lose` (done, but no answer), `cut` (half a body), `slow`,
+`drip` (a byte a second), `one` (a listing in pages of one), None."""
 
 
 class Proxy:
@@ -35,8 +41,13 @@ class Proxy:
                 if does == "503":
                     self._answer(503, b"<Error><Code>SlowDown</Code></Error>", {"Content-Type": "application/xml"})
                     return
+                if does == "409":
+                    self._answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>",
+                                 {"Content-Type": "application/xml"})
+                    return
                 kept = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection")}
-                answer = client.request(self.command, self.path, content=body, headers={
+                path = re.sub(r"max-keys=\d+&?", "", self.path) + "&max-keys=1" if does == "one" else self.path
+                answer = client.request(self.command, path, content=body, headers={
                     **kept, "Host": self.headers["Host"]})
                 if does == "lose":
                     self.close_connection = True
@@ -59,10 +70,12 @@ class Proxy:
                     self.wfile.write(body[: len(body) // 2])
                     self.close_connection = True
                     return
-                if does == "slow":
-                    for place in range(0, len(body), 2048):
-                        self.wfile.write(body[place:place + 2048])
-                        time.sleep(0.02)
+                if does in ("slow", "drip"):
+                    size, pause = (2048, 0.02) if does == "slow" else (1, DRIP)
+                    for place in range(0, len(body), size):
+                        self.wfile.write(body[place:place + size])
+                        self.wfile.flush()
+                        time.sleep(pause)
                     return
                 self.wfile.write(body)
 

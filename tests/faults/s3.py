@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ class S3:
     """The server, and what a client's environment must hold."""
 
     def __init__(self) -> None:
+        self.bucket = BUCKET
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": "root", "AWS_SECRET_ACCESS_KEY": "root-secret",
@@ -50,12 +53,28 @@ class S3:
         return make(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=key,
                             aws_secret_access_key=secret, config=config)
 
+    def with_versions(self) -> S3:
+        """The same server with a bucket that keeps every version of an object."""
+        other = copy(self)
+        other.bucket = f"{BUCKET}-versions"
+        client = self.client()
+        client.create_bucket(Bucket=other.bucket)
+        client.put_bucket_versioning(Bucket=other.bucket, VersioningConfiguration={"Status": "Enabled"})
+        return other
+
+    def versions(self, prefix: str) -> Counter[str]:
+        """How often each key below the prefix was written or deleted."""
+        pages = self.client().get_paginator("list_object_versions").paginate(
+            Bucket=self.bucket, Prefix=prefix.rstrip("/") + "/")
+        return Counter(item["Key"].removeprefix(prefix).lstrip("/") for page in pages
+                       for item in (*page.get("Versions", []), *page.get("DeleteMarkers", [])))
+
     def objects(self, prefix: str) -> dict[str, bytes]:
         """Key below the prefix -> bytes."""
         client = self.client()
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix.rstrip("/") + "/")
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix.rstrip("/") + "/")
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return {key.removeprefix(prefix).lstrip("/"): client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return {key.removeprefix(prefix).lstrip("/"): client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
                 for key in keys}
 
     def with_policy(self, name: str, *documents: dict[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from tests.faults.s3 import BUCKET, S3
+from tests.faults.s3 import S3
 
 REPO = Path(__file__).resolve().parents[2]
 PATH = f"{REPO}{os.pathsep}{REPO / 'src'}"
@@ -64,7 +64,7 @@ class Scene:
         self.folder, self.s3 = folder, s3
         self.prefix = folder.name
         folder.mkdir(parents=True, exist_ok=True)
-        base = f"s3://{BUCKET}/{self.prefix}/" if s3 else ""
+        base = f"s3://{s3.bucket}/{self.prefix}/" if s3 else ""
         (folder / "costops.toml").write_text(CONFIG.format(lake=f"{base}lake", reports=f"{base}reports")
                                              + (BILL if bill else "") + extra)
         if bill:
@@ -129,7 +129,7 @@ class Scene:
         if self.s3:
             client = self.s3.client()
             for key in self.s3.objects(self.prefix):
-                client.delete_object(Bucket=BUCKET, Key=f"{self.prefix}/{key}")
+                client.delete_object(Bucket=self.s3.bucket, Key=f"{self.prefix}/{key}")
         for name in ("lake", "reports"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 

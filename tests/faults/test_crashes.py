@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +30,7 @@ from tests.faults.scene import DAYS, PATH, STAGES, Nursery, Scene
 pytestmark = [pytest.mark.slow]
 WORDS = [word for name in STAGES for word in ("--stage", name)]
 POINTS = ["after_temp_write:3", "before_commit:1", "before_commit:5", "after_commit:1", "after_commit:4",
-          "before_publish:1", "before_publish:2", "after_publish:1", "before_delete:1"]
+          "before_publish:1", "before_publish:2", "after_publish:1", "before_delete:1", "before_ledger:1"]
 
 
 def run(nursery: Nursery, scene: Scene, call: str = "run", **more: object) -> int:
@@ -55,13 +58,16 @@ def test_a_kill_at_a_named_point_shows_old_or_new_and_the_rerun_is_the_same(
     assert hit.tree() == whole.tree()
 
 
-def test_a_killed_backfill_goes_on_and_finished_days_keep_bytes_and_time(nursery: Nursery, tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", ["before_commit:60", "before_publish:1"], ids=["in a day", "after all days"])
+def test_a_killed_backfill_goes_on_and_finished_days_keep_bytes_and_time(
+        nursery: Nursery, tmp_path: Path, point: str) -> None:
+    """The report too says what that of a backfill without a kill says. COSTOPS_LONG: sixty days."""
     whole, hit = Scene(tmp_path / "whole"), Scene(tmp_path / "hit")
-    days = {"start": DAYS[0], "end": DAYS[1]}
+    days = {"start": "2026-07-09" if os.environ.get("COSTOPS_LONG") else DAYS[0], "end": DAYS[1]}
     assert run(nursery, whole, "backfill", **days) == 0
-    assert run(nursery, hit, "backfill", **days, env={"COSTOPS_FAULT": "before_commit:60:kill"}) == -signal.SIGKILL
+    assert run(nursery, hit, "backfill", **days, env={"COSTOPS_FAULT": f"{point}:kill"}) == -signal.SIGKILL
     stamps = {path: path.stat().st_mtime_ns for path in (hit.folder / "lake/core_charge").rglob("*.parquet")}
-    assert 0 < len(stamps) < len(list((whole.folder / "lake/core_charge").rglob("*.parquet")))
+    assert stamps
     assert run(nursery, hit, "backfill", **days) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert hit.tree() == whole.tree()
@@ -79,6 +85,14 @@ def test_latest_is_wholly_old_or_wholly_new(nursery: Nursery, tmp_path: Path) ->
     assert run(nursery, scene) == 0
     new = {path.name: path.read_bytes() for path in latest.iterdir()}
     assert new["report.json"] != old["report.json"]
+    for folder in (latest, scene.folder / "reports/nightly/2026-09-07"):
+        listed = json.loads((folder / "manifest.json").read_text())["files"]
+        assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+                          if path.name != "manifest.json"}
+    page = re.sub(r"<script.*?</script>", "", (latest / "report.html").read_text(), flags=re.DOTALL)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert [link for link in re.findall(r'(?:href|src)="([^"]+)"', page)
+            if not link.startswith("data:") and link.removeprefix("#") not in anchors] == [], "every link resolves"
     assert not list((scene.folder / "reports").rglob(".*"))
 
 
@@ -342,7 +356,6 @@ def test_a_long_backfill_is_flat_in_memory(tmp_path: Path, days: int) -> None:
 
 def make_days(scene: Scene, days: int) -> None:
     """One log of 60 requests a day."""
-    import json
     from datetime import UTC, datetime, timedelta
 
     folder = scene.folder / "logs/openai"

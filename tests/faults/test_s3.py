@@ -16,6 +16,7 @@ import pytest
 from costops.flows.runtime.bucket import Bucket
 from costops.flows.runtime.lease import KEY, Lease
 from costops.transforms.errors import Conflict, Refused, Unreachable
+from tests.faults.rivals import rivals
 from tests.faults.s3 import BUCKET, S3
 from tests.faults.scene import PATH, STAGES, Nursery, Scene
 
@@ -157,6 +158,56 @@ def test_two_runs_at_once_end_as_one(nursery: Nursery, disk: Scene, bucket: Scen
     assert codes[1] in (0, 4)
     assert run(nursery, disk) == 0
     assert bucket.tree() == disk.tree()
+
+
+def test_two_backfills_that_share_a_day_commit_each_partition_once(
+        nursery: Nursery, versions: S3, tmp_path: Path) -> None:
+    both, one = Scene(tmp_path / "both", s3=versions, days=5), Scene(tmp_path / "one", days=5)
+    spans = [("2026-09-01", "2026-09-03"), ("2026-09-03", "2026-09-05")]
+    words = [word for name in STAGES for word in ("--stage", name)]
+    first = both.start("backfill", "--from", spans[0][0], "--to", spans[0][1], *words, env={"COSTOPS_LOCK_WAIT": "120"})
+    second = both.start("backfill", "--from", spans[1][0], "--to", spans[1][1], *words, env={"COSTOPS_LOCK_WAIT": "120"})
+    said = [child.communicate(timeout=180) for child in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], said
+    for start, end in spans:
+        nursery.start("backfill", one.env, config=one.config, start=start, end=end, stages=STAGES)
+        assert nursery.wait() == 0
+    charges = "lake/core_charge/"
+    assert {key: body for key, body in both.tree().items() if key.startswith(charges)} == {
+        key: body for key, body in one.tree().items() if key.startswith(charges)}
+    made = {key: times for key, times in versions.versions(both.prefix).items() if key.startswith(charges)}
+    assert len(made) == 15
+    assert set(made.values()) == {1}, "one commit per partition, whoever was first"
+
+
+def test_a_step_whose_base_was_replaced_starts_again_on_the_new_one(
+        disk: Scene, bucket: Scene, nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is out of the way: another writer replaces a partition between our look at it and our commit."""
+    from costops.flows.nightly import nightly
+
+    key, done = "core_charge/source=openai/day=2026-09-02/part-0.parquet", []
+    swap = Bucket.swap
+
+    def late(self: Bucket, name: str, body: bytes, *more: object) -> object:
+        if name == key and not done:
+            done.append(name)
+            self._api.put(self._store, name, b"of another writer")
+        return swap(self, name, body, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bucket, "swap", late)
+    for name, value in bucket.env.items():
+        if name.startswith(("AWS_", "COSTOPS_")):
+            monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match="damaged"):
+        nightly.fn(config=bucket.config, stages=STAGES)
+    assert done == [key]
+    assert bucket.tree()[f"lake/{key}"] == b"of another writer", "what it did not know it did not overwrite"
+
+
+def test_rival_writers_that_are_killed_leave_one_commit_per_partition(tmp_path: Path) -> None:
+    tally = rivals(3, seed=int(os.environ.get("COSTOPS_SEED", "9")))
+    assert tally.kills >= 3
+    assert tally.wrong == []
 
 
 def test_keys_with_signs_and_pages_of_one_are_all_read(s3: S3) -> None:
