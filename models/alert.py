@@ -1,11 +1,12 @@
-"""Which incidents become alerts: a floor in money, one alert per subject and pause, a cap per day."""
+"""Which incidents become alerts: a floor in money, one alert per cause and pause, a cap per week, over the nights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-import polars as pl
+ALWAYS = "total"  # every incident may show in it, so it relates nothing to nothing
 
 
 @dataclass(frozen=True)
@@ -13,39 +14,62 @@ class AlertRules:
     """Limits that keep a bad week at one alert; set them to zero or None to switch a limit off."""
 
     floor: float = 0.0  # effect below which nobody is woken
-    pause_days: int = 7  # after an alert the same subject stays silent, unless it gets much worse
-    worse: float = 3.0  # times the effect of the last alert that breaks the silence
-    most_per_day: int | None = 5
+    pause_days: int = 7  # what is related to an alert and begins within these days stays silent, unless much worse
+    worse: float = 3.0  # times the worst day of the alert that breaks the silence
+    most_per_week: int | None = 5
 
 
-def limit(events: pl.DataFrame, *, rules: AlertRules | None = None) -> pl.DataFrame:
-    """Return the events in order with `is_sent` and the reason where one is held back.
+@dataclass(frozen=True)
+class Incident:
+    """What may be alerted: the series that show it, its direction (-1, 0 missing, 1), its money, that of its worst
+    day, its first day and its lane.
 
-    `events` holds subject, first (the day), kind and effect. What the daily cap holds back is counted
-    in `also` of the day's largest alert, so nothing disappears unseen.
+    Each lane has a weekly cap of its own, so that many spikes do not use up the alerts of a stolen key.
+    """
+
+    number: int
+    series: frozenset[str]
+    way: int
+    effect: float
+    peak: float
+    first: date
+    lane: str = "spend"
+
+    def related(self, other: Incident) -> bool:
+        """Whether the same series, the total apart, shows this after the other, the same way or on the way back down."""
+        if self.number == other.number:
+            return True
+        back = other.way == 1 and self.way == -1
+        if self.lane != other.lane or not (back or self.way == other.way):
+            return False
+        mine, theirs = self.series - {ALWAYS}, other.series - {ALWAYS}
+        return bool(mine & theirs) or not mine or not theirs
+
+
+def tonight(
+    found: Sequence[Incident], earlier: Sequence[tuple[date, Incident]], night: date, *, rules: AlertRules | None = None
+) -> dict[int, str]:
+    """Return why each incident is held back tonight, by its number; an empty reason is an alert.
+
+    `earlier` holds what was alerted on nights before, and on which; under tonight's number where it goes on, else
+    under a negative one. The dearest incident speaks first.
     """
     rules = rules or AlertRules()
-    order = events.sort(["first", pl.col("effect").abs(), "subject"], descending=[False, True, False])
-    last: dict[str, tuple[date, float]] = {}
-    per_day: dict[date, int] = {}
-    sent, reason = [], []
-    for row in order.iter_rows(named=True):
-        day, size, subject = row["first"], abs(row["effect"]), row["subject"]
-        held = last.get(subject)
-        why = ""
-        if size < rules.floor:
-            why = f"effect below the floor of {rules.floor:g}"
-        elif held and (day - held[0]).days < rules.pause_days and size < rules.worse * held[1]:
-            why = f"an alert of {held[0]} is still open"
-        elif rules.most_per_day is not None and per_day.get(day, 0) >= rules.most_per_day:
-            why = f"more than {rules.most_per_day} alerts on one day"
-        if not why:
-            last[subject] = (day, size)
-            per_day[day] = per_day.get(day, 0) + 1
-        sent.append(not why)
-        reason.append(why)
-    marked = order.with_columns(is_sent=pl.Series(sent, dtype=pl.Boolean), reason=pl.Series(reason, dtype=pl.String))
-    capped = marked.filter(pl.col("reason").str.starts_with("more than")).group_by("first").agg(also=pl.len())
-    leader = pl.col("is_sent") & (pl.col("is_sent").cum_sum().over("first") == 1)
-    joined = marked.join(capped, on="first", how="left", maintain_order="left")
-    return joined.with_columns(also=pl.when(leader).then(pl.col("also").fill_null(0)).otherwise(0))
+    sent, reasons = list(earlier), dict[int, str]()
+    for one in sorted(found, key=lambda item: (-abs(item.effect), item.number)):
+        reasons[one.number] = _held_back(one, sent, night, rules)
+        if not reasons[one.number]:
+            sent.append((night, one))
+    return reasons
+
+
+def _held_back(one: Incident, sent: Sequence[tuple[date, Incident]], night: date, rules: AlertRules) -> str:
+    if abs(one.effect) < rules.floor:
+        return f"effect below the floor of {rules.floor:g}"
+    near = [(when, other) for when, other in sent if (one.first - when).days < rules.pause_days and one.related(other)]
+    if near and one.peak < rules.worse * max(other.peak for _, other in near):
+        return f"an alert of {max(when for when, _ in near)} is still open"
+    week = sum(other.lane == one.lane and (night - when).days < 7 for when, other in sent)
+    if rules.most_per_week is not None and week >= rules.most_per_week:
+        return f"more than {rules.most_per_week} alerts in a week"
+    return ""

@@ -65,6 +65,7 @@ class Flags:
     kind: NDArray[np.int8]
     score: Array
     bar: Array
+    moved: Array  # logs by which a level shift moved its flagged days: without it they are as was to be expected
 
 
 KINDS = ("", "spike", "drop", "level_shift", "missing")
@@ -84,19 +85,24 @@ def flag(values: Array, parts: Parts, *, rules: Rules, sparse: Mask, scale: Arra
     kind[big & (z > 0)] = 1
     kind[big & (z < 0) & ~sparse[:, None]] = 2
     score = np.abs(z)
-    _mark_steps(kind, score, parts, rules=rules, skip=sparse, scale=scale)
-    return Flags(kind, score, bar)
+    moved = _mark_steps(kind, score, parts, rules=rules, skip=sparse, scale=scale)
+    return Flags(kind, score, bar, np.where(kind == KINDS.index("level_shift"), moved, 0.0))
 
 
-def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Rules, skip: Mask, scale: Array) -> None:
-    """Mark the first days of each lasting change, and what a slightly misplaced step left beside it."""
+def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Rules, skip: Mask, scale: Array) -> Array:
+    """Mark the first days of each lasting change and what a slightly misplaced step left beside it.
+
+    Return by how many logs each step moved the days after it.
+    """
     days = kind.shape[1]
+    moved_by = np.zeros(kind.shape)
     for step in parts.steps:
         level = float(np.exp(parts.expected[step.row, step.day]))
         moved = abs(np.expm1(step.size))
         if skip[step.row] or moved < rules.least_step or level * moved * scale[step.row] < rules.least_effect:
             continue
         stop = min(step.day + STEP_MARK, days)
+        moved_by[step.row, step.day : step.day + NEAR_STEP] += step.size
         kind[step.row, step.day : stop] = 3
         size = abs(step.size) / parts.sigma[step.row, step.day]
         score[step.row, step.day : stop] = np.maximum(score[step.row, step.day : stop], size)
@@ -108,6 +114,7 @@ def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Ru
             # seen for the first time tonight: the night's alert says so
             kind[step.row, -1] = 3
             score[step.row, -1] = max(score[step.row, -1], size)
+    return moved_by
 
 
 def _sparse(values: Array) -> Mask:
@@ -162,9 +169,10 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
             money = np.maximum(np.exp(np.minimum(logs, 80.0)) - floor, 0.0) * scale[:, None]
         return np.asarray(np.minimum(money, LARGEST))
 
-    expected = np.where(np.isfinite(parts.expected), unit(parts.expected), values * scale[:, None])
-    lower = np.where(np.isfinite(parts.expected), unit(parts.expected - width), 0.0)
-    upper = np.where(np.isfinite(parts.expected), unit(parts.expected + width), expected)
+    usual = parts.expected - flags.moved  # of a new level the old one: that is what was to be expected
+    expected = np.where(np.isfinite(usual), unit(usual), values * scale[:, None])
+    lower = np.where(np.isfinite(usual), unit(usual - width), 0.0)
+    upper = np.where(np.isfinite(usual), unit(usual + width), expected)
     lower = np.where(sparse[:, None], 0.0, np.minimum(lower, expected))
     gap = inside & ~seen & ~sparse[:, None]
     awaited = tail & (expected > 0.05 * scale[:, None])

@@ -9,7 +9,7 @@ import numpy as np
 
 from costops.models.baselines import naive_error
 from costops.models.boosted import Boosted, Series, predict
-from costops.models.features import Array
+from costops.models.features import WINDOW, Array
 from costops.models.panel import Daily
 from costops.models.statistical import Member, members
 
@@ -22,6 +22,7 @@ class Outlook:
 
     found: tuple[Member, ...]
     boosted: Array | None  # (5, horizon), None where the boosted model does not apply
+    usual: float = 0.0  # the median day of the last sixteen weeks
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def outlooks(
     if model is not None and usable:
         out = predict(model, [known[i] for i in usable], horizon=horizon)
         quantiles = {place: out[k] for k, place in enumerate(usable)}
-    return [Outlook(tuple(members(s.y, horizon, extra=extra)), quantiles.get(i)) for i, s in enumerate(known)]
+    return [
+        Outlook(tuple(members(s.y, horizon, extra=extra)), quantiles.get(i), float(np.median(s.y[-WINDOW:])))
+        for i, s in enumerate(known)
+    ]
 
 
 def folds(series: Sequence[Daily], horizon: int, model: Boosted | None, *, extra: tuple[str, ...] = ()) -> list[Fold]:

@@ -20,13 +20,8 @@ LOSING = 0.02  # log MAE ratio to naive, after shrinkage, above which naive is p
 GRADES = ((0.10, "A"), (0.20, "B"), (0.40, "C"))
 
 
-def default_weight(horizon: int, segment: str = "regular") -> Array:
-    """Return the boosted share by day: the further the day, the more a model that knows the year helps.
-
-    Intermittent series have no season to fit, so the classical members count little there.
-    """
-    if segment == "intermittent":
-        return np.full(horizon, 0.8)
+def default_weight(horizon: int) -> Array:
+    """Return the boosted share by day: the further the day, the more a model that knows the year helps."""
     return np.asarray(0.4 + 0.5 * (1 - np.exp(-np.arange(horizon) / 20)))
 
 
@@ -38,7 +33,7 @@ class Weights:
 
     def by_day(self, segment: str, horizon: int) -> Array:
         """Return the boosted share of each day of the horizon."""
-        base = default_weight(horizon, segment)
+        base = default_weight(horizon)
         taught = [self.shares.get((segment, int(b)), np.nan) for b in band_index(horizon)]
         shift = np.asarray(taught)
         return np.asarray(np.clip(np.where(np.isnan(shift), base, base + shift), 0.0, 1.0))
@@ -50,6 +45,18 @@ def blend(view: Outlook, share: Array) -> Array:
     if view.boosted is None:
         return centre
     return np.asarray((1 - share) * np.maximum(centre, 0.0) + share * view.boosted[2])
+
+
+def centre(view: Outlook, segment: str, share: Array) -> Array:
+    """Return what is published for one outlook: the blend, or of an intermittent series the middle of three views.
+
+    Where most days are silent neither a season nor a trend is there to be fitted, and the usual day is as good a
+    view as any; the middle one of classical, boosted and usual keeps out whichever is far off.
+    """
+    if segment != "intermittent" or view.boosted is None:
+        return blend(view, share)
+    classical = np.maximum(classical_blend(list(view.found)), 0.0)
+    return np.asarray(np.median([classical, view.boosted[2], np.full(classical.size, view.usual)], axis=0))
 
 
 def learn(tested: Sequence[Fold]) -> Weights:
@@ -73,7 +80,7 @@ def learn(tested: Sequence[Fold]) -> Weights:
     for (segment, b), by_series in losses.items():
         curve = np.mean([np.minimum(np.mean(v, axis=0), 10.0) for v in by_series.values()], axis=0)
         start, stop = BANDS[b]
-        base = float(default_weight(stop, segment)[start - 1 : stop].mean())
+        base = float(default_weight(stop)[start - 1 : stop].mean())
         trust = len(by_series) / (len(by_series) + POOL_TRUST)
         shares[segment, b] = trust * (float(GRID[int(np.argmin(curve))]) - base)
     return Weights(shares)

@@ -104,7 +104,7 @@ def _teach(known: Sequence[Series], horizon: int, settings: Settings) -> Boosted
 
 def _centres(tested: Sequence[Fold], weights: choice.Weights) -> list[Array]:
     return [
-        choice.blend(f.outlook, weights.by_day(f.segment, f.outlook.found[0].mean.size))[: f.actual.size]
+        choice.centre(f.outlook, f.segment, weights.by_day(f.segment, f.outlook.found[0].mean.size))[: f.actual.size]
         for f in tested
     ]
 
@@ -191,7 +191,7 @@ def publish(view: Outlook, segment: str, fitted: Fitted, decision: Decision) -> 
         return _naive(view)
     horizon = view.found[0].mean.size
     share = np.clip(fitted.weights.by_day(segment, horizon) + decision.shift, 0, 1)
-    return choice.blend(view, share)
+    return choice.centre(view, segment, share)
 
 
 def _name(view: Outlook, decision: Decision) -> str:

@@ -15,6 +15,9 @@ from costops.models.statistical import classical_width
 BANDS = ((1, 7), (8, 14), (15, 30), (31, 60), (61, 90))
 LEVELS = (80, 95)
 NORMAL_80 = 1.2816 / 1.9600
+# Neither half-width counts for less than this share of the other: the boosted model learns from the pool and
+# cannot know that this series has just become wild, and to a classical one a constant has no noise at all.
+LEAST_OF_OTHER = 1 / 6
 FEWEST = 8  # series; a smaller pool borrows the factors of all series
 TRUST = 5.0  # series at which a pool's own factor counts half against no correction at all
 LIMITS = (0.35, 4.0)
@@ -47,14 +50,22 @@ def band_index(horizon: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def widths(view: Outlook) -> Widths:
-    """Return the mean of the classical and the boosted half-widths; the classical alone without the other."""
+    """Return the geometric mean of the classical and the boosted half-widths; the classical alone without the other.
+
+    An arithmetic mean is ruled by the wider of the two, which is mostly the classical one far ahead.
+    """
     half = classical_width(list(view.found))
     classical = {95: half, 80: half * NORMAL_80}
     if view.boosted is None:
         return Widths(classical, classical)
     low95, low80, middle, high80, high95 = view.boosted
-    up = {95: (half + high95 - middle) / 2, 80: (classical[80] + high80 - middle) / 2}
-    down = {95: (half + middle - low95) / 2, 80: (classical[80] + middle - low80) / 2}
+
+    def mixed(level: int, boosted: Array) -> Array:
+        own, taught = np.maximum(classical[level], 0.0), np.maximum(boosted, 0.0)
+        return np.asarray(np.sqrt(np.maximum(own, LEAST_OF_OTHER * taught) * np.maximum(taught, LEAST_OF_OTHER * own)))
+
+    up = {95: mixed(95, high95 - middle), 80: mixed(80, high80 - middle)}
+    down = {95: mixed(95, middle - low95), 80: mixed(80, middle - low80)}
     return Widths(up, down)
 
 

@@ -17,7 +17,7 @@ from costops.models.forecast import Decision, Fitted
 from costops.models.intervals import Calibration
 
 FORMAT = "costops-forecast-model"
-VERSION = 2
+VERSION = 3
 
 
 class ModelTextError(ValueError):

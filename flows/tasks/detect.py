@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from costops.flows.tasks import patterns, watched
+from costops.flows.tasks import alerts, patterns, watched
 from costops.flows.tasks.drivers import PARTS, moved
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
@@ -57,7 +57,7 @@ def detect(run: Run) -> None:
     days, ends = _odd_days(run, series, seen_days.left_out)
     seen = patterns.found(run, daily)
     rows = pl.concat([days.select(_ROW), _numbered(seen, days).select(_ROW)])
-    rows = _told(rows, daily, usual=_usual(series), last=ends)
+    rows = _told(run, rows, daily, usual=_usual(series), last=ends)
     watched.write(run, "detect", OUT_ANOMALY, rows)
     _findings(run, seen)
     watched.done(run, "detect", made, rows.height)
@@ -116,24 +116,20 @@ def _usual(series: pl.DataFrame) -> float:
     return float(total.mean() or 0.0)  # type: ignore[arg-type]
 
 
-def _told(rows: pl.DataFrame, daily: pl.DataFrame, *, usual: float, last: date) -> pl.DataFrame:
+def _told(run: Run, rows: pl.DataFrame, daily: pl.DataFrame, *, usual: float, last: date) -> pl.DataFrame:
     """Rows with the drivers and the cause of their incident, and the alert on one row of each incident that alerts."""
-    from costops.models.alert import AlertRules, limit
-
     if rows.is_empty():
         return rows.with_columns(drivers=pl.lit(None, pl.String), cause=pl.lit(None, pl.String),
                                  is_sent=pl.lit(None, pl.Boolean))
     summary = pl.DataFrame([_summary(number, own) for (number,), own in rows.group_by("incident", maintain_order=True)],
                            infer_schema_length=None).sort(pl.col("effect").abs(), "incident", descending=[True, False])
     causes = {row["incident"]: _cause(row, daily) for row in summary.head(EXPLAINED).iter_rows(named=True)}
-    sent = limit(summary, rules=AlertRules(floor=max(FLOOR_SHARE * usual, FLOOR_USD))).filter(
-        pl.col("is_sent") & (pl.col("last") > last - timedelta(days=FRESH_DAYS)))
-    alerted = sent.select("incident", pl.col("subject").alias("unique_id"), pl.col("subject_first").alias("ds"),
-                          is_sent=pl.lit(value=True))
     told = summary.select("incident", "drivers", cause=pl.col("incident").replace_strict(
         causes, default=None, return_dtype=pl.String))
+    alerted = alerts.on_rows(run, rows, summary, floor=max(FLOOR_SHARE * usual, FLOOR_USD),
+                             since=last - timedelta(days=FRESH_DAYS))
     return rows.join(told, on="incident", how="left", maintain_order="left").join(
-        alerted, on=["incident", "unique_id", "ds"], how="left", maintain_order="left").with_columns(
+        alerted, on=["unique_id", "ds", "kind"], how="left", maintain_order="left").with_columns(
         pl.col("is_sent").fill_null(value=False))
 
 
@@ -160,6 +156,7 @@ def _summary(number: object, own: pl.DataFrame) -> dict[str, Any]:
     kinds = own.filter(pl.col("unique_id") == opened["unique_id"][0])["kind"]
     return {"incident": number, "subject": opened["unique_id"][0], "subject_first": first, "first": first,
             "last": last, "kind": "level_shift" if "level_shift" in kinds else kinds[0], "effect": effect,
+            "subject_kind": opened["kind"][0],
             "dimension": opened["dimension"][0], "value": opened["value"][0], "drivers": drivers or "total"}
 
 

@@ -127,6 +127,38 @@ def test_one_cause_is_one_alert_with_its_drivers_and_what_moved(place: Place) ->
     assert sent["cause"].startswith("volume +")
 
 
+def nights(place: Place, factors: dict[int, dict[str, float]], last: int) -> list[list[tuple[str, date]]]:
+    """Run the looks night after night; `factors` says by how much a model is off on which day. New alerts per night."""
+    start, told, out = LAST - timedelta(days=last), set[tuple[str, date]](), []
+    for step in range(last + 1):
+        day = start + timedelta(days=step)
+        place.fill([row(one["day"], one["provider"], one["model_id"], noise((LAST - one["day"]).days, 0)
+                        * factors.get((one["day"] - start).days, {}).get(one["model_id"], 1.0))
+                    for one in usual() if one["day"] <= day])
+        place.night(day + timedelta(days=1))
+        place.do(outlook.detect)
+        sent = place.read(OUT_ANOMALY).filter((pl.col("day") == day + timedelta(days=1)) & pl.col("is_sent"))
+        now = set(sent.select("unique_id", "ds").rows())
+        out.append(sorted(now - told))
+        told |= now
+    return out
+
+
+def test_a_bad_week_is_one_alert_over_its_nights(place: Place) -> None:
+    wild = {day: {"gpt-4o-2024-08-06": 5.0 + day % 3, "gpt-5-mini-2025-08-07": 4.0 if day % 2 else 1.0}
+            for day in range(1, 8)}
+    new = nights(place, wild, last=9)
+    assert [len(one) for one in new] == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_much_worse_and_another_cause_speak_in_a_bad_week(place: Place) -> None:
+    wild = {1: {"gpt-5-mini-2025-08-07": 12.0}, 2: {"gpt-5-mini-2025-08-07": 11.0}, 3: {"gpt-4o-2024-08-06": 40.0},
+            7: {"claude-sonnet-4-5-20250929": 5.0}}
+    new = nights(place, wild, last=8)
+    assert [len(one) for one in new] == [0, 1, 0, 1, 0, 0, 0, 1, 0]
+    assert new[3] == [("model_id=gpt-4o-2024-08-06", LAST - timedelta(days=5))]         # the worst day of what went on
+
+
 def test_an_old_incident_is_told_and_wakes_nobody(place: Place) -> None:
     old = LAST - timedelta(days=40)
     place.fill([row(one["day"], one["provider"], one["model_id"], 6.0) if one["day"] == old else one for one in usual()])

@@ -44,6 +44,24 @@ def test_a_series_own_evidence_moves_its_share_a_little() -> None:
     assert choice.own_shift([], 30) == 0
 
 
+def test_an_intermittent_series_gets_the_middle_of_classical_boosted_and_usual_day() -> None:
+    made = fold("a", classical=3, boosted=9).outlook
+    share = choice.default_weight(30)
+    for usual, middle in ((0.0, 3.0), (5.0, 5.0), (20.0, 9.0)):
+        view = Outlook(made.found, made.boosted, usual)
+        np.testing.assert_allclose(choice.centre(view, "intermittent", share), middle)
+        np.testing.assert_array_equal(choice.centre(view, "regular", share), choice.blend(view, share))
+
+
+def test_half_widths_mix_as_a_geometric_mean_and_neither_vanishes_beside_the_other() -> None:
+    wide = np.array([2.0, 5.0, 10.0, 15.0, 18.0])[:, None] * np.ones(7)
+    calm, wild = (Outlook((Member("theta", np.full(7, 10.0), np.full(7, half)),), wide) for half in (0.0, 800.0))
+    usual = Outlook((Member("theta", np.full(7, 10.0), np.full(7, 2.0)),), wide)
+    np.testing.assert_allclose(widths(usual).up[95], 4.0)                           # of 2 and 8
+    np.testing.assert_allclose(widths(calm).up[95], (8 / 6 * 8) ** 0.5)
+    np.testing.assert_allclose(widths(wild).up[95], (800 * 800 / 6) ** 0.5)
+
+
 def test_naive_is_published_only_on_lasting_evidence() -> None:
     assert choice.loses_to_naive([0.3, 0.4], pooled=-0.1, days=180)
     assert not choice.loses_to_naive([0.3], pooled=-0.2, days=7)
