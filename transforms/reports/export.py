@@ -93,6 +93,7 @@ def xlsx_bytes(sheets: Mapping[str, pl.DataFrame], *, title: str = "",
     styles = {
         "head": book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "bottom"}),
         "money": book.add_format({"num_format": "#,##0.00;[Red]-#,##0.00;0.00"}),
+        "small": book.add_format({"num_format": "#,##0.000000;[Red]-#,##0.000000;0.00"}),
         "count": book.add_format({"num_format": "#,##0"}),
         "day": book.add_format({"num_format": "yyyy-mm-dd"}),
         "instant": book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
@@ -119,6 +120,8 @@ def _sheet_name(name: str, used: set[str]) -> str:
 def _fill(sheet: Any, frame: pl.DataFrame, styles: Mapping[str, Any], widths: Mapping[str, int]) -> None:
     for place, (name, dtype) in enumerate(frame.schema.items()):
         kind = _kind(name, dtype)
+        if kind == "money" and bool((frame[name].abs() < 1).all()):
+            kind = "small"
         sheet.set_column(place, place, widths.get(name) or _width(frame[name], name, kind))
         sheet.write_string(0, place, titled(name), styles["head"])
         for row, value in enumerate(frame[name].to_list(), start=1):

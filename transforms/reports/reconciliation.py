@@ -16,7 +16,7 @@ from costops.transforms.reports.charts import waterfall
 from costops.transforms.reports.export import json_document, xlsx_bytes
 from costops.transforms.reports.figures import (
     DASH,
-    day_text,
+    days_text,
     digits_for,
     exact,
     instant_text,
@@ -57,7 +57,16 @@ from costops.transforms.reports.reconciliation_learned import (
     prices,
     unmatched,
 )
-from costops.transforms.reports.reconciliation_lines import by_cause, by_issuer, largest, lines_of, steps
+from costops.transforms.reports.reconciliation_lines import (
+    by_cause,
+    by_issuer,
+    effective_of,
+    largest,
+    lines_of,
+    sides_of,
+    steps,
+    unit_said,
+)
 
 ZERO = Decimal(0)
 SCHEMA = "llm-costops.reconciliation/1"
@@ -67,8 +76,8 @@ _MOST = 25
 
 def reconciliation_report(data: ReconciliationData) -> str:
     """The report as one self-contained HTML file."""
-    sections = [_summary(data), _waterfalls(data), _causes(data), _largest(data), contracts(data), coverage(data),
-                prices(data), unmatched(data), _invoices(data), _corrections(data), _next(data), _sign_off(data)]
+    sections = [_summary(data), _waterfalls(data), _causes(data), _next(data), _largest(data), contracts(data),
+                prices(data), unmatched(data), coverage(data), _invoices(data), _corrections(data), _sign_off(data)]
     facts = (("Month", data.month), ("Made", instant_text(data.generated_at)), ("Status", data.status),
              ("Run", data.run_id), ("Program", f"llm-costops {data.program_version}".strip()))
     return render(Page(
@@ -97,11 +106,33 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
     none = pl.DataFrame({"note": pl.Series(["everything was seen on both sides"], dtype=pl.String)})
     one_sided = learned(data, of_prices=False)
     return xlsx_bytes({
-        "summary": _by_issuer(data),
+        "summary": _with_total(_by_issuer(data)),
         "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
         "unmatched": none if one_sided is None or one_sided.is_empty() else one_sided,
         "evidence": evidence, **contract_sheet(data),
-    }, title=f"Reconciliation {data.month}", widths={"cause": 16, "issuer": 16})
+        "sign-off": _sign_off_sheet(data),
+    }, title=f"Reconciliation {data.month}", widths={"cause": 16, "issuer": 16, "value": 70})
+
+
+def _with_total(frame: pl.DataFrame) -> pl.DataFrame:
+    """The summary with a row of totals, as a person reads it."""
+    sums = frame.select(pl.col(pl.Decimal, pl.Int64).sum()).with_columns(issuer=pl.lit("Total"))
+    return pl.concat([frame, sums], how="diagonal_relaxed") if frame.height > 1 else frame
+
+
+def _sign_off_sheet(data: ReconciliationData) -> pl.DataFrame:
+    """What is signed: the figures, what they rest on, the lock's hash, and who signs."""
+    total = _total(data)
+    rows = [("Month", data.month), ("Status", data.status),
+            *((title, f"{total[name]:,.2f} USD") for title, name in (
+                ("Computed", "computed_usd"), ("Billed", "billed_usd"), ("Gap", "gap_usd"),
+                ("Unexplained", "unexplained_usd"))),
+            *((f"Gate: {name}", f"{'passed' if passed else 'failed'}; {detail}") for name, passed, detail in data.gates),
+            ("Lock hash", data.lock_hash or "not locked"),
+            ("Locked", instant_text(data.locked_at) if data.locked_at else ""),
+            *(("Rests on snapshot", name) for name in data.snapshots),
+            ("Prepared by", data.prepared_by), ("Checked by", ""), ("Approved by", ""), ("Date", "")]
+    return pl.DataFrame(rows, schema={"item": pl.String(), "value": pl.String()}, orient="row")
 
 
 def reconciliation_json(data: ReconciliationData) -> bytes:
@@ -143,7 +174,7 @@ def _summary(data: ReconciliationData) -> Section:
         Card("Computed", money(total["computed_usd"], symbol="$"), exact=exact(total["computed_usd"]),
              note="from the logs, at the prices that apply"),
         Card("Billed", money(total["billed_usd"], symbol="$"), exact=exact(total["billed_usd"]),
-             note=plural(total["lines"], "bill line")),
+             note=f"{plural(total['lines'], 'line')} compared"),
         Card("Gap", money(total["gap_usd"], symbol="$", sign=True), exact=exact(total["gap_usd"]),
              note=f"{percent(share, sign=True)} of what was billed" if share is not None else "nothing was billed"),
     ), "large")
@@ -151,12 +182,19 @@ def _summary(data: ReconciliationData) -> Section:
                   note=f"{percent(total['unexplained_share'])} of billed" if open_ else "every dollar has a cause"),
              Card("Lines without a gap", f"{total['equal_lines']:,} of {total['lines']:,}",
                   note="equal to the last digit"),
-             Card("Status", plain(data.status), note="locked" if data.lock_hash else "figures may still change")]
+             Card("Status", plain(data.status), note=f"by {plain(data.prepared_by)}" if data.lock_hash else
+                  "figures may still change")]
+    effective = effective_of(data.lines)
+    if effective is not None:
+        cost = Decimal(effective["computed_effective_usd"].sum())
+        small.insert(0, Card("After contracts", money(cost, symbol="$"), exact=exact(cost),
+                             note="what the usage costs, with fees of throughput spread over it"))
     failed = [name for name, passed, _ in data.gates if not passed]
     named = [name for name, _, _ in data.gates]
     if data.gates:
         small.append(Card("Gates", f"{len(failed)} failed" if failed else "all pass", tone="bad" if failed else "good",
-                          note=", ".join(plain(name).replace("_", " ") for name in failed or named)))
+                          note=plain(data.gates[0][2], longest=120) if len(data.gates) == 1 else
+                          ", ".join(plain(name).replace("_", " ") for name in failed or named)))
     table = _issuers(data)
     blocks: tuple[Block, ...] = (large, Cards(tuple(small)), table, *(Note(plain(text, longest=600), "warn")
                                                                      for text in data.notes))
@@ -172,8 +210,14 @@ def _issuers(data: ReconciliationData) -> Table:
     total = _total(data)
     digits = digits_for(frame["billed_usd"])
 
+    sides = sides_of(data.lines)
+    told = effective_of(data.lines)
+    after = {} if told is None else dict(told.iter_rows())
+    after[None] = sum(after.values(), ZERO)
+
     def row(name: Cell, values: dict[str, Any], status: str) -> tuple[Cell, ...]:
-        return (name, money_cell(values["computed_usd"], digits=digits),
+        more = () if told is None else (money_cell(after[values.get("issuer")], digits=digits),)
+        return (name, money_cell(values["computed_usd"], digits=digits), *more,
                 money_cell(values["billed_usd"], digits=digits),
                 money_cell(values["gap_usd"], digits=digits, sign=True),
                 Cell(percent(ratio(values["gap_usd"], values["billed_usd"]), sign=True)),
@@ -181,10 +225,12 @@ def _issuers(data: ReconciliationData) -> Table:
                 count_cell(values["lines"]), Cell(status))
 
     return Table("By issuer", (
-        Column("Issuer"), Column("Computed (USD)", "number"), Column("Billed (USD)", "number"),
+        Column("Issuer"), Column("Computed (USD)", "number"),
+        *(() if told is None else (Column("After contracts (USD)", "number"),)), Column("Billed (USD)", "number"),
         Column("Gap (USD)", "number"), Column("Gap", "number"), Column("Unexplained (USD)", "number"),
         Column("Lines", "number"), Column("Status", "name")),
-        tuple(row(text_cell(values["issuer"]), values, plain(values["status"] or data.status))
+        tuple(row(text_cell(values["issuer"], sub=sides.get(values["issuer"], "")), values,
+                  plain(values["status"] or data.status))
               for values in frame.iter_rows(named=True)),
         foot=row(Cell("Total"), total, ""), headed=True)
 
@@ -242,23 +288,28 @@ def _causes(data: ReconciliationData) -> Section:
 def _largest(data: ReconciliationData) -> Section:
     frame = largest(data.causes, _MOST)
     digits = digits_for(frame["cause_usd"])
+
+    def amount(value: Decimal, **more: Any) -> Cell:
+        return money_cell(value, digits=digits, **more)
+
     rows = []
     for row in frame.iter_rows(named=True):
-        where = " \u00b7 ".join(plain(row[name]) for name in ("account_id", "unit") if row[name] is not None)
-        rows.append((text_cell(row["model_id"] or row["unit"], missing="(whole line)", sub=where),
-                     text_cell(row["issuer"]), Cell(_said(row["cause"])),
-                     Cell(day_text(row["day"])),
-                     money_cell(row["computed_usd"]), money_cell(row["billed_usd"]),
-                     money_cell(row["cause_usd"], digits=digits, sign=True,
-                                tone="bad" if row["cause"] == "unexplained" else "")))
-    left = data.causes.filter(pl.col("cause_usd") != 0).height - len(rows)
-    table = Table("Largest causes line by line", (
-        Column("Model or line"), Column("Issuer"), Column("Cause"), Column("Day", "day"),
+        where = " \u00b7 ".join(plain(text) for text in (unit_said(row["unit"]), row["account_id"]) if text)
+        days = DASH if row["first"] is None else days_text(row["first"], row["last"])
+        rows.append((text_cell(row["model_id"] or unit_said(row["unit"]), missing="(whole line)", sub=where),
+                     text_cell(row["issuer"]), Cell(_said(row["cause"]), sub=plain(row["detail"] or "", longest=90)),
+                     Cell(days, sub=plural(row["lines"], "line") if row["lines"] > 1 else ""),
+                     amount(row["computed_usd"]), amount(row["billed_usd"]),
+                     amount(row["cause_usd"], sign=True, tone="bad" if row["cause"] == "unexplained" else "")))
+    groups = largest(data.causes, data.causes.height).height - len(rows)
+    table = Table("Largest causes by model and unit", (
+        Column("Model or line"), Column("Issuer"), Column("Cause"), Column("Days"),
         Column("Computed (USD)", "number"), Column("Billed (USD)", "number"), Column("Cause (USD)", "number")),
-        tuple(rows), note=f"{plural(left, 'smaller cause')} in the workbook." if left > 0 else "",
+        tuple(rows), note=f"{plural(groups, 'smaller cause')} in the workbook." if groups > 0 else "",
         empty="No line has a gap.")
-    return Section("largest", "Largest single causes", "Line by line, by amount.", (table,), _trace(
-        f"SELECT * FROM out_reconciliation WHERE month = '{data.sql_month}' ORDER BY abs(cause_usd) DESC;"))
+    return Section("largest", "Largest single causes", "By model and unit, the largest amount first.", (table,), _trace(
+        "SELECT issuer, model_id, unit, cause, sum(cause_usd) FROM out_reconciliation\n"
+        f"WHERE month = '{data.sql_month}' GROUP BY ALL ORDER BY abs(sum(cause_usd)) DESC;"))
 
 
 def _invoices(data: ReconciliationData) -> Section | None:

@@ -7,33 +7,53 @@ from typing import Any
 
 import polars as pl
 
-from costops.transforms.reports.figures import DASH, digits_for, plain
+from costops.transforms.reports.figures import DASH, digits_for, plain, plural
 from costops.transforms.reports.page import Block, Cell, Column, Note, Section, Table, Trace, money_cell, text_cell
 from costops.transforms.reports.plain_tables import frame_table
 from costops.transforms.reports.reconciliation_data import ReconciliationData
+from costops.transforms.reports.reconciliation_lines import unit_said
 
 
 def coverage(data: ReconciliationData) -> Section | None:
-    """How much of what is billed is logged."""
+    """How much of what is billed is logged: where it is not all of it, and how many are whole."""
     if data.coverage is None:
         return None
     frame = data.coverage
+    whole = 0
     if {"logged_quantity", "billed_quantity"} <= set(frame.columns):
-        off = (pl.col("logged_quantity").fill_null(0).cast(pl.Float64)
-               - pl.col("billed_quantity").fill_null(0).cast(pl.Float64)).abs()
+        logged, billed = (pl.col(name).fill_null(0).cast(pl.Float64) for name in ("logged_quantity", "billed_quantity"))
         keys = [name for name in ("issuer", "model_id", "unit") if name in frame.columns]
-        frame = frame.sort(off, *keys, descending=[True, *(False for _ in keys)])
+        short = frame.filter(logged != billed)
+        whole = frame.height - short.height
+        frame = short.sort((logged - billed).abs(), *keys, descending=[True, *(False for _ in keys)])
     order = ("issuer", "model_id", "unit", "logged_quantity", "billed_quantity", "reported_quantity", "coverage")
+    if "unit" in frame.columns:
+        frame = frame.with_columns(pl.col("unit").replace_strict(
+            {unit: unit_said(unit) for unit in frame["unit"].unique().drop_nulls()}, default=pl.col("unit")))
     frame = frame.select(name for name in order if name in frame.columns and frame[name].null_count() < frame.height)
     titles = {"logged_quantity": "Logged", "billed_quantity": "Billed", "model_id": "Model",
               "reported_quantity": "Counted by the provider", "coverage": "Logged of billed"}
+    note = Note(f"Of {plural(whole, 'model and unit', 'models and units')} every token that is billed is logged.", "good")
+    blocks: tuple[Block, ...] = (
+        *((frame_table(frame, "Coverage by issuer", order=order, titles=titles),) if frame.height else ()),
+        *((note,) if whole else ()))
     return Section("coverage", "Coverage", "How much of what was billed is in the logs, the largest difference first.",
-                   (frame_table(frame, "Coverage by issuer", order=order, titles=titles),))
+                   blocks or (Note("Nothing was billed by the token."),))
 
 
 _PRICE_KINDS = ("price", "unpriced_model")
 _CONTRACT_KINDS = ("discount_not_granted", "contract_differs", "shortfall_due", "credit_expired", "credit_expires",
                    "throughput_unused")
+
+
+_KINDS = {
+    "price": "price differs", "unpriced_model": "no price in the book", "model_only_billed": "model: on the bill only",
+    "model_only_logged": "model: in the logs only", "key_only_billed": "API key: on the bill only",
+    "key_only_logged": "API key: in the logs only", "project_only_billed": "project: on the bill only",
+    "project_only_logged": "project: in the logs only", "model_name": "two names of one model",
+    "unlogged_usage": "billed, not logged",
+}
+"""What a learning is called."""
 
 
 def learned(data: ReconciliationData, *, of_prices: bool) -> pl.DataFrame | None:
@@ -43,6 +63,11 @@ def learned(data: ReconciliationData, *, of_prices: bool) -> pl.DataFrame | None
     about = pl.col("kind").is_in(_PRICE_KINDS)
     found = data.learnings.filter(about if of_prices else ~about & ~pl.col("kind").is_in(_CONTRACT_KINDS))
     shown = (*_LEARNED, "service_tier", "region")
+    words = {**_KINDS, **{kind: kind.replace("_", " ") for kind in found["kind"].unique() if kind not in _KINDS}}
+    units = {unit: unit_said(unit) for unit in found["unit"].unique().drop_nulls()} if "unit" in found.columns else {}
+    found = found.with_columns(
+        pl.col("kind").replace_strict(words, default=pl.col("kind"), return_dtype=pl.String),
+        *((pl.col("unit").replace_strict(units, default=pl.col("unit"), return_dtype=pl.String),) if units else ()))
     return found.select(name for name in shown if name in found.columns and found[name].null_count() < found.height)
 
 
@@ -111,5 +136,6 @@ def unmatched(data: ReconciliationData) -> Section | None:
         return None
     block: Block = frame_table(found, "Seen on one side only", order=_LEARNED, titles=_TITLES) if (
         found.height) else Note("Everything was seen on both sides.", "good")
-    lead = "Models, keys and projects of the bill without logs, and the reverse, by money."
+    lead = ("Models, keys and projects of the bill without logs, and the reverse, by money. The same dollar may "
+            "stand under its model, its project and its key: these amounts do not add up.")
     return Section("unmatched", "Seen on one side only", lead, (block,))

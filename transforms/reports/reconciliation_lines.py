@@ -44,10 +44,43 @@ def by_cause(causes: pl.DataFrame, keys: tuple[str, ...] = ("issuer",)) -> pl.Da
 
 
 def largest(causes: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The causes with the largest amounts, either way."""
-    size = pl.col("cause_usd").abs()
-    return causes.filter(pl.col("cause_usd") != 0).sort(
-        size, *LINE_KEYS, "cause", descending=[True, *(False for _ in (*LINE_KEYS, "cause"))]).head(most)
+    """The largest causes, either way, one row per issuer, model and unit with its days; `lines` is how many it sums."""
+    keys = ["issuer", "account_id", "model_id", "unit", "cause"]
+    detail = pl.col("detail") if "detail" in causes.columns else pl.lit(None, dtype=pl.String)
+    told = causes.filter(pl.col("cause_usd") != 0).with_columns(detail=detail).sort(
+        pl.col("cause_usd").abs(), descending=True, maintain_order=True).group_by(keys, maintain_order=True).agg(
+        pl.col("computed_usd", "billed_usd", "cause_usd").sum(), first=pl.col("day").min(), last=pl.col("day").max(),
+        lines=pl.len().cast(pl.Int64), detail=pl.col("detail").drop_nulls().first())
+    return told.sort(pl.col("cause_usd").abs(), *keys, descending=[True, *(False for _ in keys)]).head(most)
+
+
+_UNITS = {"uncached_input": "input", "cache_read": "cached input", "cache_write_5m": "cache write, 5 min",
+          "cache_write_1h": "cache write, 1 h"}
+
+
+def unit_said(unit: str | None) -> str:
+    """A unit as people call it: `uncached_input` is input, `cache_read` cached input."""
+    return "" if unit is None else _UNITS.get(unit, unit.replace("_", " "))
+
+
+def effective_of(lines: pl.DataFrame | None) -> pl.DataFrame | None:
+    """What usage costs after contracts, per issuer; None where contracts change nothing."""
+    if lines is None or "computed_effective_usd" not in lines.columns:
+        return None
+    made = lines.group_by("issuer").agg(pl.col("computed_effective_usd").sum(), pl.col("computed_usd").sum())
+    same = made.filter(pl.col("computed_effective_usd") != pl.col("computed_usd")).is_empty()
+    return None if same else made.select("issuer", "computed_effective_usd")
+
+
+def sides_of(lines: pl.DataFrame | None) -> dict[str | None, str]:
+    """Issuers of which a side is missing, in words."""
+    if lines is None or not {"requests", "bill_rows"} <= set(lines.columns):
+        return {}
+    seen = lines.group_by("issuer").agg(logged=pl.col("requests").fill_null(0).sum(),
+                                        billed=pl.col("bill_rows").fill_null(0).sum())
+    return {issuer: "no bill yet" if logged else "nothing compared" for issuer, logged, billed in seen.iter_rows()
+            if not billed} | {issuer: "no usage log" for issuer, logged, billed in seen.iter_rows()
+                              if billed and not logged}
 
 
 def steps(causes: pl.DataFrame, computed: Decimal, billed: Decimal) -> list[tuple[str, str, Decimal, Decimal]]:

@@ -20,7 +20,7 @@ from costops.transforms.reports.reconciliation import (
     reconciliation_report,
     reconciliation_workbook,
 )
-from costops.transforms.reports.reconciliation_lines import by_issuer, steps
+from costops.transforms.reports.reconciliation_lines import by_issuer, largest, steps
 
 
 def whole(frame: pl.DataFrame) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_hostile_names_are_inert_and_the_json_keeps_them() -> None:
 def test_the_workbook_has_its_five_sheets_and_the_same_bytes_each_time() -> None:
     made = reconciliation_workbook(month())
     names = re.findall(r'sheet name="([^"]*)"', zipfile.ZipFile(io.BytesIO(made)).read("xl/workbook.xml").decode())
-    assert names == ["summary", "lines", "causes", "unmatched", "evidence"]
+    assert names == ["summary", "lines", "causes", "unmatched", "evidence", "sign-off"]
     assert made == reconciliation_workbook(month())
 
 
@@ -117,3 +117,43 @@ def test_json_amounts_are_strings_with_every_digit() -> None:
     told = json.loads(reconciliation_json(month()))
     assert told["total"]["gap_usd"] == "-57.911300000000000000"
     assert sum(Decimal(row["cause_usd"]) for row in told["causes"]) == Decimal(told["total"]["gap_usd"])
+
+
+def test_days_of_one_model_and_cause_are_one_row_with_their_sum() -> None:
+    one = causes().filter(pl.col("cause") == "price_book")
+    days = pl.concat([one.with_columns(day=pl.lit(f"2026-10-0{day}").str.to_date()) for day in (3, 4, 5)])
+    row = largest(days, 25).row(0, named=True)
+    assert (row["lines"], row["cause_usd"], row["first"].day, row["last"].day) == (3, Decimal("54.183"), 3, 5)
+    page = reconciliation_report(month(causes=days))
+    assert "3\u20135 Oct 2026" in page
+    assert "cached input" in page
+
+
+def test_coverage_names_what_lacks_and_counts_what_is_whole() -> None:
+    page = reconciliation_report(month())
+    assert "81,220,113" in page
+    assert "55,120,887" not in page
+    assert "Of 1 model and unit every token that is billed is logged." in page
+
+
+def test_the_workbook_is_signed_with_the_hash_of_the_lock() -> None:
+    data = month()
+    with zipfile.ZipFile(io.BytesIO(reconciliation_workbook(data))) as book:
+        texts = book.read("xl/sharedStrings.xml").decode()
+    assert data.lock_hash in texts
+    assert "Approved by" in texts
+    assert "Total" in texts
+
+
+def test_what_was_agreed_asks_for_nothing() -> None:
+    mixed = causes().with_columns(agreed=pl.col("cause") == "discount")
+    page = reconciliation_report(month(causes=mixed))
+    assert page.count("nothing to do: a contract says so") == 1
+
+
+def test_the_cost_after_contracts_is_shown_where_it_is_another() -> None:
+    lines = causes().select("month", "issuer", "computed_usd", "billed_usd", "gap_usd").with_columns(
+        computed_effective_usd=pl.col("computed_usd"))
+    assert "After contracts" not in reconciliation_report(month(lines=lines))
+    less = lines.with_columns(computed_effective_usd=(pl.col("computed_usd") / 2).cast(pl.Decimal(38, 18)))
+    assert "After contracts (USD)" in reconciliation_report(month(lines=less))
