@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import timedelta
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from costops.reconcile.group import greatest, summed, told_by_all
 from costops.reconcile.owners import billed_owners
 from costops.reconcile.scope import CALENDARS, Pairing, month_span, named, region_of
 from costops.transforms.units import UNIT
+from costops.transforms.window import month_window
 
 USAGE_SCHEMA: dict[str, pl.DataType] = {
     "scope": pl.String(), "issuer": pl.String(), "source": pl.String(), "provider": pl.String(),
@@ -60,7 +61,7 @@ def billed_lines(billing: pl.DataFrame, month: str, pairing: Pairing, rates: pl.
     `billing` holds `core_billing` rows, of more months than this one if they are known.
     """
     rows = _placed(billing, month, pairing)
-    last = date.fromisoformat(f"{month}-28")
+    last = month_window(month).end - timedelta(days=1)
     rows, no_rate = in_dollars(rows, rates, last)
     foreign = pl.col("x_MappingStatus") == "other_service"
     mine = pl.col("period") == month

@@ -6,8 +6,10 @@ A rate says how much of a currency one dollar is; it is never inverted, amounts 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import Any
 
 import polars as pl
 
@@ -43,6 +45,11 @@ def rate_on(rates: pl.DataFrame | None, currency: str, last: date, *, provider: 
 
     `provider` asks for a provider's own rate (its `kind` says so), else for the group's.
     """
+    row = _rate_row(rates, currency, last, provider=provider)
+    return None if row is None else Decimal(row["rate"])
+
+
+def _rate_row(rates: pl.DataFrame | None, currency: str, last: date, *, provider: bool) -> dict[str, Any] | None:
     if rates is None or rates.is_empty():
         return None
     told = pl.col("kind").fill_null("").str.starts_with("provider")
@@ -50,8 +57,29 @@ def rate_on(rates: pl.DataFrame | None, currency: str, last: date, *, provider: 
     if mine.is_empty():
         return None
     before = mine.filter(pl.col("rate_date") <= last).sort("rate_date", "source", "rate")
-    row = before.row(-1, named=True) if before.height else mine.sort("rate_date", "source", "rate").row(0, named=True)
-    return Decimal(row["rate"])
+    return before.row(-1, named=True) if before.height else mine.sort("rate_date", "source", "rate").row(0, named=True)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """The group's currency and its dated rate: how much of it one dollar is."""
+
+    currency: str
+    rate: Decimal
+    rate_date: date
+    source: str
+
+    def of(self, amount_usd: Decimal) -> Decimal:
+        """An amount in the group's currency, rounded once to its minor unit."""
+        with localcontext() as context:
+            context.prec = 60
+            return (amount_usd * self.rate).quantize(minor_unit(self.currency), rounding=ROUND_HALF_UP)
+
+
+def reporting(rates: pl.DataFrame | None, currency: str, last: date) -> Reporting | None:
+    """The group's currency at the group's rate that held on a day; None without a rate."""
+    row = _rate_row(rates, currency, last, provider=False)
+    return None if row is None else Reporting(currency, Decimal(row["rate"]), row["rate_date"], str(row["source"]))
 
 
 def in_dollars(bills: pl.DataFrame, rates: pl.DataFrame | None, last: date) -> tuple[pl.DataFrame, list[str]]:
@@ -91,3 +119,17 @@ def in_dollars(bills: pl.DataFrame, rates: pl.DataFrame | None, last: date) -> t
     return rows.with_columns(report_usd=pl.when(
         (pl.col("BillingCurrency") == "USD") | pl.col("_ours").is_null()).then(pl.col("billed_usd")).otherwise(
         (pl.col("BilledCost") / pl.col("_ours")).cast(USD))).drop("_theirs", "_ours", "_rate", "_own"), missing
+
+
+GROUP_SCHEMA: dict[str, pl.DataType] = {
+    "issuer": pl.String(), "currency": pl.String(), "computed": USD, "billed": USD, "gap": USD, "rate": USD,
+    "rate_date": pl.Date(), "rate_source": pl.String(),
+}
+
+
+def in_group_currency(lines: pl.DataFrame, group: Reporting) -> pl.DataFrame:
+    """A month's sums per issuer in the group's currency: `GROUP_SCHEMA`. Each sum is rounded once, at the end."""
+    sums = lines.group_by("issuer").agg(pl.col("computed_usd", "billed_usd").sum()).sort("issuer")
+    rows = [(issuer, group.currency, ours := group.of(computed), theirs := group.of(billed), theirs - ours, group.rate,
+             group.rate_date, group.source) for issuer, computed, billed in sums.iter_rows()]
+    return pl.DataFrame(rows, schema=GROUP_SCHEMA, orient="row")

@@ -15,6 +15,7 @@ import polars as pl
 
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.settings import Settings
+from costops.flows.tasks.completeness import completeness_gate
 from costops.flows.tasks.deals import deals_of, drawn_before, months_after
 from costops.flows.tasks.pricing import lake_book
 from costops.flows.tasks.run import Gate, Run
@@ -30,6 +31,7 @@ from costops.reconcile.close import (
     status_of,
     verified,
 )
+from costops.reconcile.currency import in_group_currency, reporting
 from costops.reconcile.month import Options, Reconciled, reconcile_month
 from costops.transforms import query
 from costops.transforms.check import conform
@@ -64,6 +66,7 @@ def reconcile(run: Run) -> None:
     """Every month whose usage or bills changed in this run, and those asked for."""
     billed = {part["billing_period"] for part in run.lake.partitions(CORE_BILLING)}
     asked = set(run.notes.get("months", ()))
+    completeness_gate(run)
     touched = (run.touched_months & billed) | asked
     for month in sorted(touched | months_after(run.settings.contracts, run.touched_months & billed, billed)):
         _month(run, month)
@@ -219,9 +222,11 @@ def documents(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] 
         part = [{"month": month}]
         causes, lines = run.lake.read(OUT_RECONCILIATION, part), run.lake.read(OUT_RECONCILIATION_LINE, part)
         late = run.lake.read(OUT_RECONCILIATION_CORRECTION, part)
+    group, notes = _in_group_currency(run, month, lines)
     data = ReconciliationData(
         month=month, generated_at=run.now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None),
-        causes=causes, status=LOCKED if lock else str(causes["status"][0]) if causes.height else "provisional",
+        group=group, notes=notes, causes=causes,
+        status=LOCKED if lock else str(causes["status"][0]) if causes.height else "provisional",
         coverage=result.coverage,
         lines=lines, learnings=result.learnings, contracts=result.contracts, corrections=late,
         invoices=result.invoices, evidence=result.evidence if late is None or late.is_empty() else None,
@@ -233,6 +238,19 @@ def documents(run: Run, month: str, result: Reconciled, lock: Mapping[str, Any] 
     )
     return {"report.html": reconciliation_report(data).encode(), "report.json": reconciliation_json(data),
             "report.xlsx": reconciliation_workbook(data)}
+
+
+def _in_group_currency(run: Run, month: str, lines: pl.DataFrame) -> tuple[pl.DataFrame | None, tuple[str, ...]]:
+    """The month's sums in the group's currency, at the rate of its last day, unless that is the dollar; and what a
+    reader of the report has to know about it."""
+    currency = run.settings.workspace.reporting_currency
+    if currency == "USD":
+        return None, ()
+    group = reporting(run.lake.read(CORE_FX_RATE), currency, month_window(month).end - timedelta(days=1))
+    if group is None:
+        return None, (f"Amounts are in US dollars only: no source of kind fx_rates has a rate of USD to {currency}, the "
+                      "reporting currency. Add one and reconcile again.",)
+    return in_group_currency(lines, group), ()
 
 
 def _snapshots(lake: Lake, month: str) -> dict[str, str]:

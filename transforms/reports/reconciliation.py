@@ -110,6 +110,7 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
         "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
         "unmatched": none if one_sided is None or one_sided.is_empty() else one_sided,
         "evidence": evidence, **contract_sheet(data),
+        **({} if data.group is None or data.group.is_empty() else {f"in {data.group['currency'][0]}": data.group}),
         "sign-off": _sign_off_sheet(data),
     }, title=f"Reconciliation {data.month}", widths={"cause": 16, "issuer": 16, "value": 70})
 
@@ -139,7 +140,7 @@ def reconciliation_json(data: ReconciliationData) -> bytes:
     """The numbers of the report; amounts are strings with every digit."""
     optional = {name: records(frame) for name, frame in (
         ("coverage", data.coverage), ("learnings", data.learnings), ("contracts", data.contracts),
-        ("invoices", data.invoices),
+        ("invoices", data.invoices), ("group_currency", data.group),
         ("corrections", data.corrections)) if frame is not None}
     return json_document({
         "schema": SCHEMA, "month": data.month, "generated_at": data.generated_at, "status": data.status,
@@ -196,13 +197,44 @@ def _summary(data: ReconciliationData) -> Section:
                           note=plain(data.gates[0][2], longest=120) if len(data.gates) == 1 else
                           ", ".join(plain(name).replace("_", " ") for name in failed or named)))
     table = _issuers(data)
-    blocks: tuple[Block, ...] = (large, Cards(tuple(small)), table, *(Note(plain(text, longest=600), "warn")
-                                                                     for text in data.notes))
+    blocks: tuple[Block, ...] = (large, Cards(tuple(small)), *_one_sided(data), table, *_in_group(data),
+                                 *(Note(plain(text, longest=600), "warn") for text in data.notes))
     if data.causes.is_empty() and (data.lines is None or data.lines.is_empty()):
         blocks = (Note("No bill and no usage of this month has been read, so there is nothing to reconcile.", "warn"),)
     return Section("summary", "Summary", "What we computed, what was billed, and what lies between.", blocks, _trace(
         "SELECT issuer, sum(computed_usd), sum(billed_usd), sum(gap_usd), count(*) AS lines\n"
         f"FROM out_reconciliation_line WHERE month = '{data.sql_month}'\nGROUP BY issuer;"))
+
+
+_SIDES = {
+    "no usage log": "{issuer} sent a bill, and no usage log of it has been read: its lines can be checked against its own "
+                    "sums and its invoice, not against usage. All of it stands as billed, not logged.",
+    "no bill yet": "{issuer} has usage and no bill of this month yet: all of it stands as logged, not billed, until one "
+                   "comes.",
+}
+
+
+def _one_sided(data: ReconciliationData) -> list[Note]:
+    """What cannot be reconciled, because a side is missing."""
+    return [Note(_SIDES[side].format(issuer=plain(issuer or "One issuer")), "warn")
+            for issuer, side in sorted(sides_of(data.lines).items(), key=str) if side in _SIDES]
+
+
+def _in_group(data: ReconciliationData) -> list[Table]:
+    """The same sums in the group's currency, at its dated rate."""
+    if data.group is None or data.group.is_empty():
+        return []
+    currency, rate, at, source = data.group.select("currency", "rate", "rate_date", "rate_source").row(0)
+    sums = data.group.select(pl.col("computed", "billed", "gap").sum()).row(0)
+
+    def row(name: Cell, *amounts: Decimal) -> tuple[Cell, ...]:
+        return (name, *(money_cell(amount, sign=place == 2) for place, amount in enumerate(amounts)))
+
+    return [Table(f"In {plain(currency)}", (Column("Issuer"), *(
+        Column(f"{title} ({plain(currency)})", "number") for title in ("Computed", "Billed", "Gap"))),
+        tuple(row(text_cell(one[0]), *one[1:]) for one in data.group.select(
+            "issuer", "computed", "billed", "gap").iter_rows()), foot=row(Cell("Total"), *sums),
+        note=f"1 USD is {rate.normalize():f} {plain(currency)}, the rate of {days_text(at, at)} ({plain(source)}).")]
 
 
 def _issuers(data: ReconciliationData) -> Table:
@@ -294,7 +326,8 @@ def _largest(data: ReconciliationData) -> Section:
 
     rows = []
     for row in frame.iter_rows(named=True):
-        where = " \u00b7 ".join(plain(text) for text in (unit_said(row["unit"]), row["account_id"]) if text)
+        where = " \u00b7 ".join(plain(text) for text in (unit_said(row["unit"]), row["account_id"])
+                             if text and text != "unknown")
         days = DASH if row["first"] is None else days_text(row["first"], row["last"])
         rows.append((text_cell(row["model_id"] or unit_said(row["unit"]), missing="(whole line)", sub=where),
                      text_cell(row["issuer"]), Cell(_said(row["cause"]), sub=plain(row["detail"] or "", longest=90)),

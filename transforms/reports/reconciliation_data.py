@@ -31,6 +31,8 @@ class ReconciliationData:
     """Invoices against their bill lines."""
     evidence: pl.DataFrame | None = None
     """Evidence rows; without it, the further columns of `causes`."""
+    group: pl.DataFrame | None = None
+    """Sums per issuer in the group's currency: `issuer`, `currency`, `computed`, `billed`, `gap`, and the rate."""
     gates: tuple[tuple[str, bool, str], ...] = ()
     """Name, passed, detail."""
     lock_hash: str = ""

@@ -77,9 +77,15 @@ def prices(data: ReconciliationData) -> Section | None:
     if found is None:
         return None
     block: Block = frame_table(found, "Implied and booked prices", order=_LEARNED, titles=_TITLES) if (
-        found.height) else Note("The bill implies the prices of the book.", "good")
+        found.height) else _prices_hold(data)
     lead = "Amount by quantity of the bill, where it disagrees with the price book, with the correction to apply."
     return Section("prices", "Prices that the bill implies", lead, (block,))
+
+
+def _prices_hold(data: ReconciliationData) -> Note:
+    if data.lines is not None and "matched" in data.lines.columns and not data.lines["matched"].any():
+        return Note("No price could be checked: no line of the month has both a bill and logged usage.", "warn")
+    return Note("The bill implies the prices of the book.", "good")
 
 
 def contracts(data: ReconciliationData) -> Section | None:

@@ -157,3 +157,12 @@ def test_the_cost_after_contracts_is_shown_where_it_is_another() -> None:
     assert "After contracts" not in reconciliation_report(month(lines=lines))
     less = lines.with_columns(computed_effective_usd=(pl.col("computed_usd") / 2).cast(pl.Decimal(38, 18)))
     assert "After contracts (USD)" in reconciliation_report(month(lines=less))
+
+
+def test_a_bill_without_logs_says_what_cannot_be_checked() -> None:
+    lines = causes().select("month", "issuer", "computed_usd", "billed_usd", "gap_usd").with_columns(
+        bill_rows=pl.lit(1), requests=pl.lit(None, dtype=pl.Int64), matched=pl.lit(value=False))
+    nothing = pl.DataFrame(schema={"kind": pl.String(), "amount_usd": pl.Decimal(38, 18)})
+    page = reconciliation_report(month(lines=lines, learnings=nothing))
+    assert "no usage log of it has been read" in page
+    assert "No price could be checked" in page
