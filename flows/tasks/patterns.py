@@ -74,14 +74,14 @@ def _keys(run: Run, daily: pl.DataFrame) -> pl.DataFrame:
 
     usd = pl.col("list_cost_usd").sum().cast(pl.Float64).alias("usd")
     by_day = daily.drop_nulls("api_key_id").group_by(pl.col("api_key_id").alias("subject"), "day").agg(usd)
-    blocks = [] if by_day.is_empty() else [threat.new_key(by_day)]
+    blocks = [] if by_day.is_empty() else [_of_keys(threat.new_key(by_day))]
     hours = _hours(run).drop_nulls("api_key_id")
     if not hours.is_empty():
         zone = run.settings.workspace.reporting_timezone
         at = pl.col("hour").dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.replace_time_zone(
             None, ambiguous="earliest", non_existent="null")
-        blocks.append(threat.night_burst(
-            hours.group_by(pl.col("api_key_id").alias("subject"), at.alias("at")).agg(usd).drop_nulls("at")))
+        blocks.append(_of_keys(threat.night_burst(
+            hours.group_by(pl.col("api_key_id").alias("subject"), at.alias("at")).agg(usd).drop_nulls("at"))))
     requests = _requests(run)
     if not requests.is_empty():
         blocks.append(threat.absurd_request(requests, floor=ABSURD_FLOOR))
@@ -89,10 +89,16 @@ def _keys(run: Run, daily: pl.DataFrame) -> pl.DataFrame:
         return _EMPTY
     rows = pl.concat(blocks)
     return rows.select(
-        pl.format("api_key_id={}", "subject").alias("unique_id"), pl.lit("api_key_id").alias("dimension"),
-        pl.col("subject").alias("value"), pl.col("at").dt.date().alias("ds"), pl.col("usd").alias("y"),
+        pl.col("subject").alias("unique_id"), pl.col("subject").str.extract(r"^(\w+)=").alias("dimension"),
+        pl.col("subject").str.replace(r"^\w+=", "").alias("value"), pl.col("at").dt.date().alias("ds"),
+        pl.col("usd").alias("y"),
         pl.col("usual_usd").alias("expected"), pl.col("times").alias("score"),
         (pl.col("usd") - pl.col("usual_usd")).alias("effect"), pl.col("pattern").alias("kind")).cast(_COLUMNS)  # type: ignore[arg-type]
+
+
+def _of_keys(found: pl.DataFrame) -> pl.DataFrame:
+    """Rows about keys, with the dimension in the subject."""
+    return found.with_columns(subject=pl.format("api_key_id={}", "subject"))
 
 
 def _hours(run: Run) -> pl.DataFrame:
@@ -105,15 +111,17 @@ def _hours(run: Run) -> pl.DataFrame:
 
 
 def _requests(run: Run) -> pl.DataFrame:
-    """Single requests of the last days: subject, at, usd."""
-    files = run.lake.files(CORE_CHARGE, _days(run.lake.partitions(CORE_CHARGE), run, REQUEST_DAYS))
-    if not files:
+    """Single requests of the last days: subject (their key, else their source), at, usd."""
+    found = [(part["source"], path) for part in _days(run.lake.partitions(CORE_CHARGE), run, REQUEST_DAYS)
+             if (path := run.lake.file(CORE_CHARGE, part)) is not None]
+    if not found:
         return pl.DataFrame()
-    lazy = pl.scan_parquet(files, hive_partitioning=False).filter(
-        (pl.col("granularity") == "request") & pl.col("counted") & pl.col("api_key_id").is_not_null()).select(
-        pl.col("api_key_id").alias("subject"), pl.col("used_at").alias("at"),
-        pl.col("list_cost_usd").cast(pl.Float64).alias("usd")).drop_nulls()
-    count = pl.scan_parquet(files, hive_partitioning=False).select(pl.len()).collect().item()
+    single = (pl.col("granularity") == "request") & pl.col("counted")
+    lazy = pl.concat(pl.scan_parquet(path, hive_partitioning=False).filter(single).select(
+        pl.coalesce(pl.format("api_key_id={}", "api_key_id"), pl.lit(f"source={source}")).alias("subject"),
+        pl.col("used_at").alias("at"), pl.col("list_cost_usd").cast(pl.Float64).alias("usd")).drop_nulls()
+        for source, path in found)
+    count = pl.scan_parquet([path for _, path in found], hive_partitioning=False).select(pl.len()).collect().item()
     if count <= MOST_REQUESTS:
         return lazy.collect()
     every = -(-count // MOST_REQUESTS)
