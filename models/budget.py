@@ -49,7 +49,7 @@ def dependence(errors: Sequence[Array], sigmas: Sequence[Array]) -> float:
     return trust * found + (1 - trust) * DEPENDENCE
 
 
-def _spread(sigma: Array, rho: float) -> Array:
+def spread(sigma: Array, rho: float) -> Array:
     """Return the standard deviation of running totals whose days are correlated."""
     return np.asarray(np.sqrt(rho * np.cumsum(sigma) ** 2 + (1 - rho) * np.cumsum(sigma**2)))
 
@@ -83,7 +83,7 @@ def month_view(
     down = np.maximum(centre - ahead["lo95"].to_numpy(), 0) / 1.96
     # of an intermittent series the mean lies far above the median, and only means add up
     mean = np.cumsum(ahead["mean"].to_numpy() if "mean" in ahead.columns else centre)
-    total_up, total_down = _spread(up, rho), _spread(down, rho)
+    total_up, total_down = spread(up, rho), spread(down, rho)
     expected = spent + (float(mean[-1]) if mean.size else 0.0)
     wide_up = float(total_up[-1]) if mean.size else 0.0
     wide_down = float(total_down[-1]) if mean.size else 0.0

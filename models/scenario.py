@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 
+from costops.models.budget import spread
+
 UNCACHED, CACHED = "uncached_input_tokens", "cache_read_tokens"
+WRITTEN = ("cache_write_5m_tokens", "cache_write_1h_tokens")
 STANDARD, BATCH = "standard", "batch"
 
 
@@ -53,21 +57,43 @@ def move_traffic(
 def set_cache_rate(
     volumes: pl.DataFrame, *, rate: float, model: str | None = None, start: date | None = None
 ) -> pl.DataFrame:
-    """Return volumes in which `rate` of the input tokens is read from cache; their sum stays the same."""
+    """Return volumes in which `rate` of all input tokens is read from cache; their sum stays the same.
+
+    What is not read is plain or written to the cache in the shares of before: more reads mean fewer writes. Where
+    everything was read before, the rest is plain.
+    """
     _share(rate, "rate")
     frame = _float(volumes)
-    touched = pl.col("unit").is_in([UNCACHED, CACHED])
+    touched = pl.col("unit").is_in([UNCACHED, CACHED, *WRITTEN])
     if model is not None:
         touched = touched & (pl.col("model_id") == model)
     if start is not None:
         touched = touched & (pl.col("day") >= start)
     keys = [c for c in frame.columns if c not in ("unit", "quantity")]
-    total = frame.filter(touched).group_by(keys, maintain_order=True).agg(pl.col("quantity").sum())
+    own = {unit: pl.col("quantity").filter(pl.col("unit") == unit).sum() for unit in (UNCACHED, *WRITTEN)}
+    total = frame.filter(touched).group_by(keys, maintain_order=True).agg(pl.col("quantity").sum(), **own)
+    rest = pl.sum_horizontal(UNCACHED, *WRITTEN)
+    parts = {CACHED: pl.lit(rate), **{unit: (1 - rate) * (
+        pl.when(rest > 0).then(pl.col(unit) / rest).otherwise(1.0 if unit == UNCACHED else 0.0)) for unit in own}}
     split = [
         total.with_columns(unit=pl.lit(unit), quantity=pl.col("quantity") * part).select(frame.columns)
-        for unit, part in ((UNCACHED, 1 - rate), (CACHED, rate))
+        for unit, part in parts.items()
     ]
     return _tidy(pl.concat([frame.filter(~touched), *split]))
+
+
+def bounds(ahead: pl.DataFrame, rho: float) -> pl.DataFrame:
+    """Return by how much of its mean the total of each forecast may lie below and above it: unique_id, below, above.
+
+    The 95 % bounds of the days, their errors correlated by `rho`. A series that is expected to be nothing has none.
+    """
+    rows = []
+    for (name,), own in ahead.sort("ds").group_by("unique_id", maintain_order=True):
+        centre, whole = own["yhat"].to_numpy(), float(own["mean"].sum())
+        sides = ((centre - own["lo95"].to_numpy()) / 1.96, (own["hi95"].to_numpy() - centre) / 1.96)
+        below, above = (1.96 * float(spread(np.maximum(side, 0.0), rho)[-1]) for side in sides)
+        rows.append((name, min(below / whole, 1.0) if whole > 0 else 0.0, above / whole if whole > 0 else 0.0))
+    return pl.DataFrame(rows, schema={"unique_id": pl.String, "below": pl.Float64, "above": pl.Float64}, orient="row")
 
 
 def set_batch_share(

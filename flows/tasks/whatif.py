@@ -36,6 +36,7 @@ OTHER = "other_usd"
 RECENT_DAYS = 28
 """Days over which paid prices are compared with the book's: long contexts, regions and hours make them differ."""
 
+TOTAL = "total"
 _KEYS = ("provider", "model_id", "tier", "unit")
 _KEY = pl.concat_str("provider", "model_id", separator="\x1f")
 
@@ -146,7 +147,7 @@ def what_if(lake: Lake, settings: Settings, changes: Sequence[Change], *, last: 
     prices = shelf.frame(sorted(asked), tiers)
     prices, lost = _as_paid(prices, used.filter(pl.col("day") > recent - timedelta(days=RECENT_DAYS)))
     used, notes = _priced_only(used, prices, lost)
-    base = _expected(used, prices, recent, horizon, fitted)
+    base, spread = _expected(used, prices, recent, horizon, fitted)
     volumes, changed = base, prices
     try:
         for one in named:
@@ -161,7 +162,26 @@ def what_if(lake: Lake, settings: Settings, changes: Sequence[Change], *, last: 
     total = scenario.compare(before, after, by=()).select(
         pl.lit("total").alias("provider"), pl.lit("total").alias("model_id"), "base_usd", "scenario_usd", "difference_usd")
     by_model = shown.sort(pl.col("difference_usd").abs(), "provider", "model_id", descending=[True, False, False])
-    return Comparison(pl.concat([by_model, total]), scenario.compare(before, after, by=("day",)), tuple(notes))
+    rows = pl.concat([by_model, total]).with_columns(
+        unique_id=pl.when(pl.col("provider") == TOTAL).then(pl.lit(TOTAL)).otherwise(_KEY))
+    by_day = scenario.compare(before, after, by=("day",)).with_columns(unique_id=pl.col("day").cast(pl.String))
+    return Comparison(_bounded(rows, spread), _bounded(by_day, spread), tuple(notes))
+
+
+def _bounded(rows: pl.DataFrame, spread: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the 95 % interval of the scenario and of the difference: use may be more or less, prices are known.
+
+    What was not used before has the interval of the total.
+    """
+    whole = spread.filter(pl.col("unique_id") == TOTAL).row(0, named=True)
+    known = rows.join(spread, on="unique_id", how="left", maintain_order="left").with_columns(
+        pl.col("below").fill_null(whole["below"]), pl.col("above").fill_null(whole["above"]))
+    less, more = 1 - pl.col("below"), 1 + pl.col("above")
+    moved = pl.col("difference_usd")
+    return known.with_columns(
+        scenario_low95_usd=pl.col("scenario_usd") * less, scenario_high95_usd=pl.col("scenario_usd") * more,
+        difference_low95_usd=pl.min_horizontal(moved * less, moved * more),
+        difference_high95_usd=pl.max_horizontal(moved * less, moved * more)).drop("unique_id", "below", "above")
 
 
 # -- tokens -------------------------------------------------------------------------------------------------------
@@ -181,8 +201,9 @@ def _used(daily: pl.DataFrame) -> pl.DataFrame:
 
 
 def _expected(used: pl.DataFrame, prices: pl.DataFrame, recent: date, horizon: int, fitted: Fitted | None
-              ) -> pl.DataFrame:
-    """Units of each future day, in the columns of `models.scenario`.
+              ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Units of each future day, in the columns of `models.scenario`; and how far each model, the total and each day
+    of it may be off (unique_id, below, above).
 
     What each model would cost at today's prices is forecast, and taken apart into tiers and units as they were lately:
     prices change nothing of it, and a rare unit is not a series that nobody can forecast.
@@ -191,6 +212,7 @@ def _expected(used: pl.DataFrame, prices: pl.DataFrame, recent: date, horizon: i
     from costops.models.forecast import Fitted as Learned
     from costops.models.forecast import forecast
     from costops.models.intervals import Calibration
+    from costops.models.scenario import bounds
 
     learned = fitted or Learned(horizon, None, None, Weights(), Calibration({}))
     now = _completed(prices, used.with_columns(unique_id=_KEY)).filter(pl.col("valid_from") <= recent).sort(
@@ -203,16 +225,22 @@ def _expected(used: pl.DataFrame, prices: pl.DataFrame, recent: date, horizon: i
     spans = by_day.group_by("unique_id", maintain_order=True).agg(pl.col("ds").min().alias("first"))
     grid = spans.with_columns(pl.date_ranges("first", pl.lit(recent)).alias("ds")).explode("ds").drop("first")
     panel = grid.join(by_day, on=["unique_id", "ds"], how="left").with_columns(pl.col("y").fill_null(0.0))
-    ahead = forecast(panel.sort("unique_id", "ds"), horizon=horizon, fitted=learned, with_backtest=False).forecasts
+    together = panel.group_by("ds").agg(pl.col("y").sum()).select(pl.lit(TOTAL).alias("unique_id"), "ds", "y")
+    panel = pl.concat([panel.select("unique_id", "ds", "y"), together])
+    told = forecast(panel.sort("unique_id", "ds"), horizon=horizon, fitted=learned, with_backtest=False).forecasts
+    by_day = told.filter(pl.col("unique_id") == TOTAL).with_columns(unique_id=pl.col("ds").cast(pl.String))
+    spread = pl.concat([bounds(told, learned.dependence), bounds(by_day, learned.dependence)])
+    ahead = told.filter(pl.col("unique_id") != TOTAL)
     lately = pl.col("day") > recent - timedelta(days=RECENT_DAYS)
-    told = valued.with_columns(_late=lately).with_columns(_any=pl.col("_late").any().over("unique_id"))
-    mix = told.filter(pl.col("_late") | ~pl.col("_any")).group_by("unique_id", "tier", "unit", maintain_order=True).agg(
+    dated = valued.with_columns(_late=lately).with_columns(_any=pl.col("_late").any().over("unique_id"))
+    mix = dated.filter(pl.col("_late") | ~pl.col("_any")).group_by("unique_id", "tier", "unit", maintain_order=True).agg(
         pl.col("quantity").sum(), pl.col("worth").sum())
     whole = pl.col("worth").sum().over("unique_id")
     per_dollar = mix.filter(whole > 0).with_columns(pl.col("quantity") / whole).drop("worth")
-    return ahead.select("unique_id", "ds", pl.col("mean").clip(0.0)).join(per_dollar, on="unique_id").select(
+    units = ahead.select("unique_id", "ds", pl.col("mean").clip(0.0)).join(per_dollar, on="unique_id").select(
         pl.col("ds").alias("day"), pl.col("unique_id").alias("model_id"), "unit", "tier",
         (pl.col("quantity") * pl.col("mean")).alias("quantity")).sort("day", "model_id", "tier", "unit")
+    return units, spread
 
 
 # -- changes ------------------------------------------------------------------------------------------------------

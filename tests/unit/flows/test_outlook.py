@@ -417,6 +417,17 @@ def test_traffic_moved_costs_what_the_other_model_charges_for_it(calm: Place, ca
     assert got["claude-sonnet-4-5-20250929"]["difference_usd"] == 0
 
 
+def test_a_scenario_and_its_difference_have_an_interval(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.fill(usual(range(60)))
+    got = asked(place, capsys, "--what-if", "growth +50% of gpt-4o-2024-08-06")
+    for one in (got["total"], got["gpt-4o-2024-08-06"]):
+        assert one["scenario_low95_usd"] < one["scenario_usd"] < one["scenario_high95_usd"]
+        assert 0 < one["difference_low95_usd"] < one["difference_usd"] < one["difference_high95_usd"]
+        below = 1 - one["scenario_low95_usd"] / one["scenario_usd"]
+        assert one["difference_low95_usd"] == pytest.approx(one["difference_usd"] * (1 - below))
+    assert got["claude-sonnet-4-5-20250929"]["difference_high95_usd"] == 0
+
+
 def test_a_model_that_was_never_used_is_priced_by_the_book(calm: Place, capsys: pytest.CaptureFixture[str]) -> None:
     got = asked(calm, capsys, "--what-if", "move gpt-4o-2024-08-06 to gpt-4o-mini-2024-07-18 100%")
     new = (PLAIN * 0.15 + READ * 0.075 + MADE * 0.6) / 1e6

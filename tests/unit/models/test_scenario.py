@@ -64,6 +64,23 @@ def test_moving_traffic_from_a_date_leaves_the_days_before() -> None:
     assert total(moved) == pytest.approx(BIG_DAY * 1.1 + BIG_DAY * 0.2)
 
 
+def test_a_cache_rate_moves_writes_with_the_rest() -> None:
+    written = VOLUMES.filter(pl.col("unit") == "uncached_input_tokens").with_columns(
+        unit=pl.lit("cache_write_5m_tokens"), quantity=pl.lit(300_000, pl.Int64))
+    got = what.set_cache_rate(pl.concat([VOLUMES, written]), rate=0.5, model="big").filter(
+        (pl.col("model_id") == "big") & (pl.col("day") == DAY))
+    assert dict(got.select("unit", "quantity").iter_rows()) == pytest.approx({
+        "cache_read_tokens": 650_000, "uncached_input_tokens": 650_000 * 9 / 12, "cache_write_5m_tokens": 650_000 * 3 / 12,
+        "output_tokens": 50_000})
+
+
+def test_the_total_of_a_period_is_surer_than_its_days() -> None:
+    ahead = pl.DataFrame({"unique_id": "a", "ds": [DAY, LATER], "yhat": [10.0, 10.0], "mean": [10.0, 10.0],
+                          "lo95": [8.0, 8.0], "hi95": [14.0, 14.0]})
+    assert what.bounds(ahead, 1.0).row(0) == ("a", pytest.approx(0.2), pytest.approx(0.4))
+    assert what.bounds(ahead, 0.0).row(0) == ("a", pytest.approx(0.2 / 2**0.5), pytest.approx(0.4 / 2**0.5))
+
+
 def test_a_cache_rate_keeps_the_sum_of_input_tokens() -> None:
     cached = what.set_cache_rate(VOLUMES, rate=0.8, model="big")
     by_hand = 0.2 * 3 + 0.8 * 0.3 + 0.05 * 15
