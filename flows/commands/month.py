@@ -14,6 +14,10 @@ from costops.transforms.window import month_window
 
 if TYPE_CHECKING:
     from costops.flows.tasks.run import Run
+    from costops.reconcile.month import Reconciled
+
+MOST_TOLD = 5
+"""So many learnings are printed, the costliest first; the report has all."""
 
 
 def reconcile(args: argparse.Namespace) -> int:
@@ -45,7 +49,7 @@ def _month(args: argparse.Namespace, *, lock: bool) -> int:
         publish_months(run)
         run.lake.catalog()
         result = run.notes["reconciled"][args.month]
-        _print(result.summary, result.causes, args)
+        _print(result, args)
         for line in (*run.refusals, *(str(gate) for gate in run.gates if gate.failed)):
             print(f"cost-ops: {line}", file=sys.stderr)
         if args.format == "table":
@@ -64,7 +68,8 @@ def _reopen(run: Run, args: argparse.Namespace) -> None:
     run.only = ()
 
 
-def _print(summary: pl.DataFrame, causes: pl.DataFrame, args: argparse.Namespace) -> None:
+def _print(result: Reconciled, args: argparse.Namespace) -> None:
+    summary, causes = result.summary, result.causes
     if args.format != "table":
         emit(causes, args.format)
         return
@@ -74,5 +79,9 @@ def _print(summary: pl.DataFrame, causes: pl.DataFrame, args: argparse.Namespace
         pl.col("cause_usd").sum(), pl.len().alias("rows")).sort(pl.col("cause_usd").abs(), descending=True)
     if not named.is_empty():
         emit(named, "table", title="Why they differ")
+    told = result.learnings.filter(pl.col("amount_usd") != 0).head(MOST_TOLD)
+    if not told.is_empty():
+        emit(told.select(about=pl.coalesce("subject", "model_id"), at_stake_usd="amount_usd", what_to_do="action"),
+             "table", title="What to do")
 
 
