@@ -155,8 +155,8 @@ class Days:
         """The rows that may be kept; those whose cost cannot be become findings."""
         bad = pc.is_in(rows.column("price_status"), pa.array(merge.IMPOSSIBLE))
         if pc.any(bad).as_py():
-            for row in rows.filter(bad).select(_SHOWN).to_pylist():
-                self._impossible(day, **row)
+            for row in rows.filter(bad).to_pylist():
+                self._impossible(day, **{name: row.get(name) for name in _SHOWN})
             rows = rows.filter(pc.invert(bad))
         for one in pc.value_counts(rows.column("input_id")).to_pylist():
             counts[one["values"]] += one["counts"]
@@ -170,7 +170,8 @@ class Days:
             return
         con.execute(merge.priced_statement(shape, {str(day) for day in days}))
         bad = f"price_status IN {merge.IMPOSSIBLE}"
-        shown = query.frame(con, f"SELECT day, {', '.join(_SHOWN)} FROM priced WHERE {bad} ORDER BY ALL")
+        told = ", ".join(name if name in shape.columns else f"NULL AS {name}" for name in _SHOWN)
+        shown = query.frame(con, f"SELECT day, {told} FROM priced WHERE {bad} ORDER BY ALL")
         for row in shown.iter_rows(named=True):
             self._impossible(**row)
         con.execute(f"DELETE FROM priced WHERE {bad}")

@@ -38,8 +38,8 @@ class Tally:
 class Killer:
     """Kills one job on one store."""
 
-    def __init__(self, scene: Scene, nursery: Nursery, job: str, dice: random.Random) -> None:
-        self.scene, self.nursery, self.job, self.dice = scene, nursery, job, dice
+    def __init__(self, scene: Scene, nursery: Nursery, job: str, dice: random.Random, days: int) -> None:
+        self.scene, self.nursery, self.job, self.dice, self.days = scene, nursery, job, dice, days
         self.tally = Tally()
         self.scene.clear()
         self.prepare()
@@ -57,8 +57,8 @@ class Killer:
     def start(self) -> int:
         env = self.scene.env
         if self.job == "backfill":
-            return self.nursery.start("backfill", env, config=self.scene.config, start=DAYS[0], end=DAYS[1],
-                                      stages=STAGES)
+            return self.nursery.start("backfill", env, config=self.scene.config, start=DAYS[0],
+                                      end=f"{DAYS[0][:8]}{self.days:02d}", stages=STAGES)
         if self.job == "close":
             words = ["close", "--month", DAYS[0][:7], "--by", "A. Controller", "--config", self.scene.config]
             return self.nursery.start("command", {**env, "COSTOPS_NOW": MONTH_LATER}, words=words)
@@ -101,7 +101,7 @@ def loop(kills: int, *, store: str, seed: int, jobs: Sequence[str] = JOBS, days:
         nursery = Nursery({"POLARS_MAX_THREADS": "2"})
         try:
             for scene, job in zip(made, jobs, strict=True):
-                killer = Killer(scene, nursery, job, dice)
+                killer = Killer(scene, nursery, job, dice, days)
                 while killer.tally.kills < -(-kills // len(jobs)):
                     killer.cycle()
                 yield job, killer.tally

@@ -7,7 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from datetime import date
+from io import StringIO
 from typing import Any
 
 
@@ -77,7 +79,8 @@ def backfill(start: str, end: str, **given: Any) -> int:
 def command(words: list[str]) -> int:
     from costops.flows.command import main
 
-    return main(words)
+    with redirect_stdout(StringIO()):
+        return main(words)
 
 
 CALLS: dict[str, Callable[..., int]] = {"run": run, "backfill": backfill, "command": command}

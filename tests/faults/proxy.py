@@ -79,7 +79,7 @@ class Proxy:
                     return
                 self.wfile.write(body)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815
+            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _any  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 """Silence."""

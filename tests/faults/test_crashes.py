@@ -204,7 +204,7 @@ class Readers:
 
     def __init__(self, glob: str) -> None:
         self.seen: set[tuple[int, object]] = set()
-        self.asked, self.failed = 0, 0
+        self.asked, self.failed, self.looked = 0, 0, 0
         self.broken: list[str] = []
         self._query = f"SELECT count(*), sum(list_cost_usd) FROM read_parquet('{glob}', hive_partitioning = true)"
         self._root, self._pattern = glob.split("/**/")
@@ -213,7 +213,7 @@ class Readers:
 
     def _duck(self) -> None:
         reader = duckdb.connect()
-        while not self._stop.is_set():
+        while not self._stop.wait(0.002):
             self.asked += 1
             try:
                 self.seen.update(reader.execute(self._query).fetchall())
@@ -221,7 +221,7 @@ class Readers:
                 self.failed += 1
 
     def _once(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(0.005):
             try:
                 rows, cost = 0, Decimal(0)
                 for path in Path(self._root).rglob(self._pattern):
@@ -229,6 +229,7 @@ class Readers:
                         column = pq.read_table(handle, columns=["list_cost_usd"])["list_cost_usd"]
                     rows, cost = rows + len(column), cost + (pc.sum(column).as_py() or 0)
                 self.seen.add((rows, cost))
+                self.looked += 1
             except (pa.ArrowException, OSError) as error:
                 self.broken.append(str(error))
 
@@ -257,6 +258,8 @@ def test_a_reader_sees_only_old_or_new(nursery: Nursery, tmp_path: Path) -> None
             turns += 1
             log.write_bytes(large if turns % 2 else small)
             assert run(nursery, scene) == 0
+    print(f"{turns} rebuilds, {readers.asked} DuckDB queries of which {readers.failed} failed, {readers.looked} looks at "
+          f"single files, {len(readers.seen)} figures seen")
     assert turns >= 2
     assert len(readers.seen) == 2, readers.seen
     assert readers.broken == []
@@ -351,6 +354,7 @@ def test_a_long_backfill_is_flat_in_memory(tmp_path: Path, days: int) -> None:
     done = subprocess.run([sys.executable, "-c", code], env={**scene.env, "PYTHONPATH": PATH}, check=True,
                           capture_output=True, text=True, timeout=1200)
     early, late = map(int, done.stdout.split()[-2:])
+    print(f"{early} kB at day 20, {late} kB at day {days}: {late / early:.3f}")
     assert late <= 1.2 * early, f"{early} kB at day 20, {late} kB at day {days}"
 
 

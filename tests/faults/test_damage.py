@@ -42,7 +42,7 @@ def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nurse
     path = scene.folder / "lake" / KEY
     assert run(nursery, scene) == 0
     whole = scene.tree()
-    for how in ("truncate", "flip", "empty", "delete"):
+    for how in ("truncate", "flip", "empty", "delete") if os.environ.get("COSTOPS_LONG") else ("truncate", "empty"):
         hurt(path, how)
         assert do(nursery, scene, "lake", "verify", "--format", "csv") == 4, how
         if how == "truncate":

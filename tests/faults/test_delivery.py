@@ -81,6 +81,17 @@ def test_late_rows_change_their_own_day_by_exactly_themselves(workspace: Workspa
             f"out_focus_daily/billing_period={day:%Y-%m}", "core_input/source=openai"}
 
 
+def test_a_delivery_that_lacks_a_count_joins_a_day_that_has_it(workspace: Workspace) -> None:
+    workspace.log("a.jsonl", [body(1), body(2)])
+    assert workspace.run() == 0
+    vectors = [body(number, model="text-embedding-3-small") for number in (3, 4)]
+    for one in vectors:
+        del one["usage"]["completion_tokens"]
+    workspace.log("b.jsonl", vectors)
+    assert workspace.run() == 0
+    assert workspace.read("core_charge").height == 4
+
+
 # -- another shape ------------------------------------------------------------------------------------------------
 
 HEADER = ("event_id", "occurred_at", "provider", "model", "service_tier", "input_uncached_tokens", "output_tokens", "team")

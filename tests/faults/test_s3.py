@@ -185,7 +185,8 @@ def test_a_step_whose_base_was_replaced_starts_again_on_the_new_one(
     """The lease is out of the way: another writer replaces a partition between our look at it and our commit."""
     from costops.flows.nightly import nightly
 
-    key, done = "core_charge/source=openai/day=2026-09-02/part-0.parquet", []
+    key = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
+    done: list[str] = []
     swap = Bucket.swap
 
     def late(self: Bucket, name: str, body: bytes, *more: object) -> object:
@@ -205,8 +206,8 @@ def test_a_step_whose_base_was_replaced_starts_again_on_the_new_one(
 
 
 def test_rival_writers_that_are_killed_leave_one_commit_per_partition(tmp_path: Path) -> None:
-    tally = rivals(3, seed=int(os.environ.get("COSTOPS_SEED", "9")))
-    assert tally.kills >= 3
+    tally = rivals(2, seed=int(os.environ.get("COSTOPS_SEED", "9")))
+    assert tally.kills >= 2
     assert tally.wrong == []
 
 

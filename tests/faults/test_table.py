@@ -1,0 +1,36 @@
+"""The table of faults is whole, names tests that exist, and stands in the documentation as it is."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tests.faults.table import REPO, ROWS, page, seen
+from tests.test_docs import functions
+
+
+def test_every_fault_and_security_row_is_there() -> None:
+    assert [row.number for row in ROWS] == [*map(str, range(1, 48)), *(f"S{n}" for n in range(1, 15))]
+
+
+def test_every_row_names_tests_that_exist() -> None:
+    exist = lru_cache(functions)
+    for row in ROWS:
+        for test in row.tests:
+            file, _, name = test.partition("::")
+            assert name in exist(REPO / file), test
+        assert row.tests
+        assert row.expected
+
+
+def test_the_documentation_shows_the_table() -> None:
+    text = (REPO / "docs/faults.md").read_text(encoding="utf-8")
+    assert page() in text, "put the output of `python -m tests.faults.table --page` into docs/faults.md"
+
+
+def test_a_failure_and_a_test_that_did_not_run_are_told() -> None:
+    row = ROWS[11]
+    told = dict.fromkeys(row.tests, ("passed", 1.0))
+    assert seen(row, told) == "as expected (2 tests, 2 s)"
+    assert seen(row, told | {row.tests[0]: ("FAILED: no", 1.0)}) == "FAILED: no"
+    assert seen(row, {row.tests[0]: ("passed", 1.0)}).startswith("NOT RUN")
+    assert seen(row, dict.fromkeys(row.tests, ("left out: no right", 0.0))).startswith("LEFT OUT")
