@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.server]
 KEY, HOOK, OTHER = "canary-key-8c1f0e7b", "canary-hook-77aa21", "sk-canary0123456789abcdef"
 PROMPT = "CANARY the patient has a rash"
 NAMES = ["<script>alert('own3d')</script>", "=HYPERLINK(\"http://evil.example\",\"x\")", "@SUM(A1)", "a'b\"c; DROP TABLE x",
-         "../../../../tmp/own3d", "__HIVE_DEFAULT_PARTITION__", "nul\x00byte", "esc\x1b[31mred\x1b]0;t\x07", "rtl\u202etxt",
+         "../../../own3d", "__HIVE_DEFAULT_PARTITION__", "nul\x00byte", "esc\x1b[31mred\x1b]0;t\x07", "rtl\u202etxt",
          "| pipe ` tick [x](javascript:alert(1)) <img src=x onerror=alert(1)>", "line\nbreak", "{{ 7 * 7 }}", "%2e%2e%2f"]
 CONFIG = """[workspace]
 lake = "lake"
@@ -99,7 +99,7 @@ def test_what_is_planted_is_found_nowhere_it_must_not_be(prefect: Prefect, tmp_p
         assert [place for place, text in places if word in text] == [], word
     _names_are_text(home, told, artifacts)
     assert {path.name for path in tmp_path.parent.iterdir()} <= before, "nothing is written beside the workspace"
-    assert not Path("/tmp/own3d").exists()  # noqa: S108  the path that a name asks for
+    assert not list(tmp_path.rglob("own3d"))
 
 
 def _names_are_text(home: Path, told: str, artifacts: list[dict[str, Any]]) -> None:
