@@ -1,13 +1,14 @@
 """Rows in many files, written in order as one partition: sorted in pieces that fit in memory.
 
 Beyond `PIECE` rows a sample of the sort keys gives the bounds of pieces; each file's rows go to the file of their
-piece, and the pieces are sorted one after the other. The result is that of sorting everything at once.
+piece (by way of files of many pieces where there are many), and the pieces are sorted one after the other. The result
+is that of sorting everything at once.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from costops.transforms.tables import Table
 PIECE = 20_000
 _SAMPLED = 200
 """Keys sampled for each piece: pieces then differ in size by a few percent."""
+_FILES = 16
+"""Files dealt to at once: more of them hold batches of a few rows, which cost more than their rows do."""
 
 
 def encode_sorted(lake: Lake, table: Table, parts: Sequence[Path], rows: int, **constants: str) -> Path:
@@ -77,19 +80,30 @@ def _pieces(lake: Lake, table: Table, parts: Sequence[Path], rows: int, constant
     if count <= 1:
         yield pa.concat_tables([_arrow(_read(path, constants), table) for path in parts])
         return
-    bounds = _bounds(table, parts, rows, count)
     folder = lake.scratch / "pieces"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{number:05d}.arrow" for number in range(bounds.height + 1)]
     try:
-        _deal(table, parts, bounds, files, constants)
-        for path in files:
-            if path.exists():
-                with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-                    yield stream.read_all()
-                path.unlink()
+        yield from _split(table, (_read(path, constants) for path in parts), _bounds(table, parts, rows, count), folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _split(table: Table, frames: Iterable[pl.DataFrame], bounds: pl.DataFrame, folder: Path) -> Iterator[pa.Table]:
+    """The pieces between `bounds`, by way of files of many pieces where there are more than `_FILES`."""
+    step = -(-(bounds.height + 1) // _FILES)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:02d}.arrow" for number in range(-(-(bounds.height + 1) // step))]
+    _deal(table, frames, bounds[step - 1::step], files)
+    for number, path in enumerate(files):
+        if not path.exists():
+            continue
+        inner = bounds[number * step:(number + 1) * step - 1]
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            if inner.height:
+                yield from _split(table, (pl.DataFrame(one) for one in stream), inner, path.with_suffix(""))
+            else:
+                yield stream.read_all()
+        path.unlink()
+        pa.default_memory_pool().release_unused()
 
 
 def _read(path: Path, constants: Mapping[str, str]) -> pl.DataFrame:
@@ -111,20 +125,32 @@ def _bounds(table: Table, parts: Sequence[Path], rows: int, count: int) -> pl.Da
     return keys[at].unique(maintain_order=True)
 
 
-def _deal(table: Table, parts: Sequence[Path], bounds: pl.DataFrame, files: Sequence[Path],
-          constants: Mapping[str, str]) -> None:
-    """The rows of each part to the file of their piece."""
+def _deal(table: Table, frames: Iterable[pl.DataFrame], bounds: pl.DataFrame, files: Sequence[Path]) -> None:
+    """The rows to the file of their piece, from many frames at a time: a file of few batches is small."""
     with ExitStack() as stack:
         outs: dict[int, pa.RecordBatchStreamWriter] = {}
-        for path in parts:
-            frame = _read(path, constants)
+        for frame in _gathered(frames):
             for (piece,), rows in frame.with_columns(_piece(table, frame, bounds)).group_by("_piece"):
                 made = _arrow(rows, table)
                 number = int(str(piece))
                 if number not in outs:
                     outs[number] = stack.enter_context(pa.ipc.new_stream(
-                        files[number], made.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")))
+                        files[number], made.schema, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)))
                 outs[number].write_table(made)
+
+
+def _gathered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The frames in order, joined until they have a quarter of the rows of a piece."""
+    held: list[pl.DataFrame] = []
+    for one in frames:
+        held.append(one)
+        if sum(each.height for each in held) >= PIECE // 4:
+            joined = pl.concat(held)
+            held.clear()
+            yield joined
+            del joined
+    if held:
+        yield pl.concat(held)
 
 
 def _piece(table: Table, frame: pl.DataFrame, bounds: pl.DataFrame) -> pl.Series:

@@ -76,6 +76,7 @@ def dated(tmp_path: Path) -> Bills:
 def test_staged_bills_give_the_partitions_that_bills_in_memory_give(
         tree: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting, "PIECE", 40)
+    monkeypatch.setattr(sorting, "_FILES", 3)
     kind, pattern, issuer = PERIOD_KINDS[source]
     files, options = inputs(shared_data() / "provider_logs" / tree, pattern), Options(source, issuer=issuer)
     staged, whole = (Lake(open_store(str(tmp_path / name)), tmp_path / f"{name}-scratch") for name in ("a", "b"))
