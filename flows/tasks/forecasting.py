@@ -37,6 +37,9 @@ DRIFTED_SHARE = 0.2
 LIMITS = {7: (0.10, 0.15, 0.20), 30: (0.10, 0.15, 0.20), 90: (0.10, 0.15, 0.20)}
 """Horizon -> limits of the relative error, for the share of series that stays below."""
 
+OTHER = "(other)"
+"""The value of a dimension that stands for all values without a series of their own, and for none."""
+
 ALL = {"unique_id": "all", "dimension": "all", "value": "all"}
 
 
@@ -126,8 +129,8 @@ def _begin(run: Run, made: str, since: date | None) -> None:
 def coherent(rows: pl.DataFrame, scores: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     """Forecasts whose means add up: providers (or the first dimension) to the total, then every other dimension to it.
 
-    Each moves in units of its backtest variance. What no value of a dimension shows is a part of its own that is not
-    published. The median of an intermittent series stays: only means add up.
+    Each moves in units of its backtest variance. What no value of a dimension shows is a part of its own, `(other)`, so
+    that also what is published adds up. The median of an intermittent series stays: only means add up.
     """
     from costops.models.hierarchy import HierarchyError
 
@@ -158,19 +161,24 @@ def _sum_up(rows: pl.DataFrame, scores: pl.DataFrame, series: pl.DataFrame, dime
     whole = level.get("total", 0.0)
     if (recent["y"] < 0).any() or (rows["mean"] < 0).any():
         raise HierarchyError("credits make parts negative")
-    rest = f"{dimension}="
+    rest = f"{dimension}={OTHER}"
     if whole - shown > 1e-6 * max(whole, 1e-9):
         gone = mine.filter(pl.col("dimension") == dimension).group_by("ds").agg(pl.col("mean").sum().alias("_parts"))
+        mean = (pl.col("mean") - pl.col("_parts")).clip(0.0)
+        scaled = {name: pl.when(pl.col("yhat") > 0).then(mean * pl.col(name) / pl.col("yhat")).otherwise(mean)
+                  for name in ("lo80", "hi80", "lo95", "hi95")}       # as far round its mean as the total's are
         left = total.join(gone, on="ds", how="left", maintain_order="left").with_columns(
-            mean=(pl.col("mean") - pl.col("_parts")).clip(0.0), unique_id=pl.lit(rest), dimension=pl.lit(dimension))
+            **scaled, mean=mean, yhat=mean, unique_id=pl.lit(rest), dimension=pl.lit(dimension), value=pl.lit(OTHER),
+            model=pl.lit("remainder"), grade=pl.lit("-"))
         mine = pl.concat([mine, left.select(mine.columns)])
         parts = [*parts, rest]
     edges = pl.DataFrame({"parent": ["total"] * len(parts), "child": parts})
     variances = _variances(["total", *parts], scores, level | {rest: whole - shown})
     fitted = reconcile(mine, edges, variances) if free else _to_total(mine, parts, variances)
-    moved = fitted.filter(pl.col("unique_id") != rest).select(
+    moved = fitted.select(
         "unique_id", "ds", *(pl.col(name).alias(f"_{name}") for name in ("mean", "lo80", "hi80", "lo95", "hi95")))
-    joined = rows.join(moved, on=["unique_id", "ds"], how="left", maintain_order="left")
+    remainder = mine.filter(pl.col("unique_id") == rest).select(rows.columns)
+    joined = pl.concat([rows, remainder]).join(moved, on=["unique_id", "ds"], how="left", maintain_order="left")
     touched = pl.col("_mean").is_not_null()
     if not free:
         touched = touched & (pl.col("unique_id") != "total")

@@ -318,6 +318,22 @@ def test_drift_fits_anew_and_is_a_finding(forecast: Place, tmp_path: Path, monke
     assert live.filter(pl.col("unique_id") == "total")["score"][0] > 1.0
 
 
+def test_what_no_value_shows_is_a_row_of_its_own_and_all_that_is_published_adds_up(forecast: Place, place: Place) -> None:
+    nobody = [row(one["day"], "openai", "gpt-5-mini-2025-08-07", 2.0, team=None) for one in usual()
+              if one["model_id"] == "gpt-4o-2024-08-06"]
+    with_model_of(forecast, place).fill([*usual(), *nobody])
+    place.do(outlook.forecast)
+    rows = place.read(OUT_FORECAST)
+    other = rows.filter(pl.col("unique_id") == "team=(other)")
+    assert set(other["model"]) == {"remainder"}
+    assert float(other["mean"].mean()) == pytest.approx(2 * 0.3275, rel=0.15)            # type: ignore[arg-type]
+    assert other.filter((pl.col("lo95") > pl.col("yhat")) | (pl.col("hi95") < pl.col("yhat"))).is_empty()
+    assert "provider=(other)" not in rows["unique_id"].to_list()
+    sums = rows.group_by("ds", "dimension").agg(pl.col("mean").sum()).pivot(on="dimension", index="ds", values="mean")
+    for name in ("provider", "model_id", "team"):
+        assert ((sums[name] - sums["total"]).abs() < 1e-9).all()
+
+
 # -- days that are still filling ---------------------------------------------------------------------------------
 
 def with_model_of(forecast: Place, place: Place) -> Place:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from costops.flows.command import main
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import open_store
+from costops.flows.runtime.settings import load
+from costops.flows.tasks.whatif import sentence, what_if
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_RECONCILIATION, OUT_SPEND_DAILY
 from tests.conftest import ROOT, shared_data
 
@@ -108,3 +112,71 @@ def test_shared_logs_and_bills_give_their_truth(tree: str, tmp_path: Path) -> No
     assert by_issuer == {names[name]: Decimal(usd) for name, usd in truth["expected_variance_usd"].items()}
     named = set(causes.filter(pl.col("cause_usd") != 0).select("issuer", "cause").unique().iter_rows())
     assert named == ({("OpenAI", "price_book"), ("Google Cloud", "missing_usage")} if by_issuer else set())
+
+
+# -- what if, by hand -----------------------------------------------------------------------------------------------
+
+UNITS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+LAST = date(2026, 10, 30)
+GROK_CODE = dict(zip(UNITS, (Decimal("0.2"), Decimal("0.02"), Decimal(0), Decimal(0), Decimal("1.5")), strict=True))
+
+
+def used(sample: Done, model: str, tier: str) -> dict[str, tuple[Decimal, Decimal]]:
+    """Tokens of each unit and what they cost, of the last four weeks, request by request."""
+    mine = (pl.col("model_id") == model) & (pl.col("service_tier") == tier) & pl.col("counted")
+    lately = (pl.col("day") > LAST - timedelta(days=28)) & (pl.col("day") <= LAST)
+    rows = sample.lake.read(CORE_CHARGE).filter(mine & lately)
+    return {unit: (Decimal(sum(row[f"{unit}_tokens"] or 0 for row in rows.iter_rows(named=True))),
+                   sum((row[f"{unit}_cost_usd"] or Decimal(0) for row in rows.iter_rows(named=True)), Decimal(0)))
+            for unit in UNITS}
+
+
+def cost(units: dict[str, tuple[Decimal, Decimal]]) -> Decimal:
+    return sum((usd for _, usd in units.values()), Decimal(0))
+
+
+def rate(units: dict[str, tuple[Decimal, Decimal]], unit: str) -> Decimal:
+    tokens, usd = units[unit]
+    return usd / tokens if tokens else Decimal(0)
+
+
+def moved_to_grok_code(sample: Done) -> tuple[str, Decimal]:
+    own = used(sample, "grok-3", "standard")
+    there = sum((tokens * GROK_CODE[unit] / 1_000_000 for unit, (tokens, _) in own.items()), Decimal(0))
+    return "grok-3", Decimal("0.5") * (there / cost(own) - 1)
+
+
+def cached(sample: Done) -> tuple[str, Decimal]:
+    own = used(sample, "claude-sonnet-4-5-20250929", "standard")
+    whole = sum((own[unit][0] for unit in UNITS[:4]), Decimal(0))
+    rest = whole - own["cache_read"][0]
+    now = {unit: Decimal("0.4") * whole * own[unit][0] / rest for unit in UNITS[:4]} | {
+        "cache_read": Decimal("0.6") * whole, "output": own["output"][0]}
+    after = sum((tokens * rate(own, unit) for unit, tokens in now.items()), Decimal(0))
+    return "claude-sonnet-4-5-20250929", after / cost(own) - 1
+
+
+def batched(sample: Done) -> tuple[str, Decimal]:
+    name = "claude-haiku-4-5-20251001"
+    plain, batch = used(sample, name, "standard"), used(sample, name, "batch")
+    price = {unit: Decimal("0.6") * rate(plain, unit) + Decimal("0.4") * rate(batch, unit) for unit in UNITS}
+    after = sum(((plain[unit][0] + batch[unit][0]) * price[unit]
+                 for unit in UNITS), Decimal(0))
+    return name, after / (cost(plain) + cost(batch)) - 1
+
+
+def cheaper(sample: Done) -> tuple[str, Decimal]:
+    assert cost(used(sample, "grok-3", "standard")) > 0
+    return "grok-3", Decimal("-0.2")
+
+
+@pytest.mark.parametrize(("words", "by_hand"), [
+    ("move grok-3 to grok-code-fast-1 50%", moved_to_grok_code), ("cache 60% of claude-sonnet-4-5-20250929", cached),
+    ("batch 40% of claude-haiku-4-5-20251001", batched), ("price grok-3 -20%", cheaper)])
+def test_a_scenario_of_the_samples_moves_what_repricing_by_hand_says(
+        sample: Done, words: str, by_hand: Callable[[Done], tuple[str, Decimal]]) -> None:
+    told = what_if(sample.lake, load(str(sample.home / "costops.toml")), [sentence(words)], last=LAST, horizon=30).by_model
+    model, share = by_hand(sample)
+    rows = {row["model_id"]: row for row in told.iter_rows(named=True)}
+    assert rows[model]["base_usd"] > 0.5
+    assert rows["total"]["difference_usd"] == pytest.approx(rows[model]["base_usd"] * float(share), rel=1e-9)
