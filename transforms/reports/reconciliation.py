@@ -67,6 +67,7 @@ from costops.transforms.reports.reconciliation_lines import (
     steps,
     unit_said,
 )
+from costops.transforms.reports.reconciliation_sides import in_group, one_sided
 
 ZERO = Decimal(0)
 SCHEMA = "llm-costops.reconciliation/1"
@@ -104,11 +105,11 @@ def reconciliation_workbook(data: ReconciliationData) -> bytes:
     if evidence is None:
         evidence = data.causes if set(data.causes.columns) - {*own} else data.causes.head(0)
     none = pl.DataFrame({"note": pl.Series(["everything was seen on both sides"], dtype=pl.String)})
-    one_sided = learned(data, of_prices=False)
+    unseen = learned(data, of_prices=False)
     return xlsx_bytes({
         "summary": _with_total(_by_issuer(data)),
         "lines": lines_of(data.causes) if data.lines is None else data.lines, "causes": data.causes.select(own),
-        "unmatched": none if one_sided is None or one_sided.is_empty() else one_sided,
+        "unmatched": none if unseen is None or unseen.is_empty() else unseen,
         "evidence": evidence, **contract_sheet(data),
         **({} if data.group is None or data.group.is_empty() else {f"in {data.group['currency'][0]}": data.group}),
         "sign-off": _sign_off_sheet(data),
@@ -197,44 +198,13 @@ def _summary(data: ReconciliationData) -> Section:
                           note=plain(data.gates[0][2], longest=120) if len(data.gates) == 1 else
                           ", ".join(plain(name).replace("_", " ") for name in failed or named)))
     table = _issuers(data)
-    blocks: tuple[Block, ...] = (large, Cards(tuple(small)), *_one_sided(data), table, *_in_group(data),
+    blocks: tuple[Block, ...] = (large, Cards(tuple(small)), *one_sided(data), table, *in_group(data),
                                  *(Note(plain(text, longest=600), "warn") for text in data.notes))
     if data.causes.is_empty() and (data.lines is None or data.lines.is_empty()):
         blocks = (Note("No bill and no usage of this month has been read, so there is nothing to reconcile.", "warn"),)
     return Section("summary", "Summary", "What we computed, what was billed, and what lies between.", blocks, _trace(
         "SELECT issuer, sum(computed_usd), sum(billed_usd), sum(gap_usd), count(*) AS lines\n"
         f"FROM out_reconciliation_line WHERE month = '{data.sql_month}'\nGROUP BY issuer;"))
-
-
-_SIDES = {
-    "no usage log": "{issuer} sent a bill, and no usage log of it has been read: its lines can be checked against its own "
-                    "sums and its invoice, not against usage. All of it stands as billed, not logged.",
-    "no bill yet": "{issuer} has usage and no bill of this month yet: all of it stands as logged, not billed, until one "
-                   "comes.",
-}
-
-
-def _one_sided(data: ReconciliationData) -> list[Note]:
-    """What cannot be reconciled, because a side is missing."""
-    return [Note(_SIDES[side].format(issuer=plain(issuer or "One issuer")), "warn")
-            for issuer, side in sorted(sides_of(data.lines).items(), key=str) if side in _SIDES]
-
-
-def _in_group(data: ReconciliationData) -> list[Table]:
-    """The same sums in the group's currency, at its dated rate."""
-    if data.group is None or data.group.is_empty():
-        return []
-    currency, rate, at, source = data.group.select("currency", "rate", "rate_date", "rate_source").row(0)
-    sums = data.group.select(pl.col("computed", "billed", "gap").sum()).row(0)
-
-    def row(name: Cell, *amounts: Decimal) -> tuple[Cell, ...]:
-        return (name, *(money_cell(amount, sign=place == 2) for place, amount in enumerate(amounts)))
-
-    return [Table(f"In {plain(currency)}", (Column("Issuer"), *(
-        Column(f"{title} ({plain(currency)})", "number") for title in ("Computed", "Billed", "Gap"))),
-        tuple(row(text_cell(one[0]), *one[1:]) for one in data.group.select(
-            "issuer", "computed", "billed", "gap").iter_rows()), foot=row(Cell("Total"), *sums),
-        note=f"1 USD is {rate.normalize():f} {plain(currency)}, the rate of {days_text(at, at)} ({plain(source)}).")]
 
 
 def _issuers(data: ReconciliationData) -> Table:
@@ -329,10 +299,12 @@ def _largest(data: ReconciliationData) -> Section:
         where = " \u00b7 ".join(plain(text) for text in (unit_said(row["unit"]), row["account_id"])
                              if text and text != "unknown")
         days = DASH if row["first"] is None else days_text(row["first"], row["last"])
-        rows.append((text_cell(row["model_id"] or unit_said(row["unit"]), missing="(whole line)", sub=where),
-                     text_cell(row["issuer"]), Cell(_said(row["cause"]), sub=plain(row["detail"] or "", longest=90)),
-                     Cell(days, sub=plural(row["lines"], "line") if row["lines"] > 1 else ""),
-                     amount(row["computed_usd"]), amount(row["billed_usd"]),
+        name, why = row["model_id"] or unit_said(row["unit"]), plain(row["detail"] or "", longest=90)
+        # lines that are no usage share one key: their amounts are those of the cause
+        sides = (amount(row["computed_usd"]), amount(row["billed_usd"])) if name else (Cell(DASH), Cell(DASH))
+        rows.append((text_cell(name or why, missing="(whole line)", sub=where),
+                     text_cell(row["issuer"]), Cell(_said(row["cause"]), sub=why if name else ""),
+                     Cell(days, sub=plural(row["lines"], "line") if row["lines"] > 1 else ""), *sides,
                      amount(row["cause_usd"], sign=True, tone="bad" if row["cause"] == "unexplained" else "")))
     groups = largest(data.causes, data.causes.height).height - len(rows)
     table = Table("Largest causes by model and unit", (
@@ -370,15 +342,21 @@ def _corrections(data: ReconciliationData) -> Section | None:
                        f"WHERE month = '{data.sql_month}' ORDER BY corrected_on;"),))
 
 
+_STANDING = {"as agreed": "nothing to do: a contract says so",
+             "not as agreed": "the contract makes it another amount: see the contracts below"}
+
+
 def _next(data: ReconciliationData) -> Section:
     told = pl.col("agreed").fill_null(value=False) if "agreed" in data.causes.columns else pl.lit(value=False)
-    frame = by_cause(data.causes.with_columns(as_agreed=told), ("as_agreed",)).filter(pl.col("cause_usd") != 0).sort(
-        "as_agreed", pl.col("cause_usd").abs(), descending=[False, True])
+    named = pl.col("contract").is_not_null() if "contract" in data.causes.columns else pl.lit(value=False)
+    standing = pl.when(told).then(pl.lit("as agreed")).when(named).then(pl.lit("not as agreed")).otherwise(pl.lit(""))
+    frame = by_cause(data.causes.with_columns(standing=standing), ("standing",)).filter(pl.col("cause_usd") != 0).sort(
+        pl.col("standing") == "as agreed", pl.col("cause_usd").abs(), descending=[False, True])
     digits = digits_for(frame["cause_usd"])
-    rows = tuple((Cell(_said(row["cause"]), sub="as agreed" if row["as_agreed"] else ""),
+    rows = tuple((Cell(_said(row["cause"]), sub=row["standing"]),
                   money_cell(row["cause_usd"], digits=digits, sign=True),
-                  Cell("nothing to do: a contract says so" if row["as_agreed"] else
-                       CAUSE[row["cause"]][1] if row["cause"] in CAUSE else "look at the evidence"))
+                  Cell(_STANDING.get(row["standing"]) or (
+                      CAUSE[row["cause"]][1] if row["cause"] in CAUSE else "look at the evidence")))
                  for row in frame.iter_rows(named=True))
     table = Table("What to do next", (Column("Cause"), Column("Amount (USD)", "number"), Column("Do", "text long")),
                   rows, empty="Nothing: computed and billed are equal.")

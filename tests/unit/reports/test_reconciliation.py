@@ -166,3 +166,10 @@ def test_a_bill_without_logs_says_what_cannot_be_checked() -> None:
     page = reconciliation_report(month(lines=lines, learnings=nothing))
     assert "no usage log of it has been read" in page
     assert "No price could be checked" in page
+
+
+def test_what_a_contract_makes_another_amount_of_points_to_the_contract() -> None:
+    short = causes().with_columns(agreed=pl.lit(value=False), contract=pl.when(pl.col("cause") == "credit").then(
+        pl.lit("grant")))
+    page = reconciliation_report(month(causes=short))
+    assert page.count("the contract makes it another amount") == 1
