@@ -301,7 +301,6 @@ def test_the_commented_configuration_is_valid_with_every_comment_taken_away(tmp_
 NOT_APPLIED = frozenset({
     "workspace.reporting_timezone",
     "allocations.name", "allocations.source_team", "allocations.method", "allocations.shares",
-    "forecast.country",
 })
 """Keys that are checked and not applied yet. `docs/how-to/configure.md` says so; to be emptied."""
 

@@ -239,6 +239,16 @@ class Forecast(_Strict):
     by: tuple[str, ...] = ("provider", "model_id", "team")
     country: str | None = None
 
+    @field_validator("country")
+    @classmethod
+    def _country(cls, value: str | None) -> str | None:
+        if value is not None:
+            import holidays
+
+            if value not in holidays.list_supported_countries():
+                raise ValueError(f"{value!r} is no country with known holidays; write an ISO 3166 code, for example DE")
+        return value
+
 
 class Notify(_Strict):
     """Where alerts go. Addresses that hold a secret are named by environment variable."""

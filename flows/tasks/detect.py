@@ -76,6 +76,7 @@ def _odd_days(run: Run, series: pl.DataFrame, filling: pl.DataFrame) -> tuple[pl
     late = missing & (pl.col("ds") == end) & ~(missing & pl.col("is_anomaly")).shift(fill_value=False).over("unique_id")
     flags = flags.filter(pl.col("is_anomaly") & ~late & (pl.col("ds") > end - timedelta(days=SHOWN_DAYS))).with_columns(
         y=pl.col("y").fill_null(0.0), effect=pl.when(missing).then(-pl.col("expected")).otherwise("effect"))
+    flags = flags.filter((pl.col("kind") != "drop") | ~pl.col("ds").is_in(_holidays(run, newest)))
     members = series.select(watched.IDS).unique(maintain_order=True)
     _, drivers = incidents(events(flags), members)
     if drivers.is_empty():
@@ -87,6 +88,16 @@ def _odd_days(run: Run, series: pl.DataFrame, filling: pl.DataFrame) -> tuple[pl
     same = (pl.col("_missing") == missing) & (missing | (pl.col("_up") == (pl.col("effect") >= 0)))
     best = odd.sort("unique_id", "ds", ~same, "incident").unique(["unique_id", "ds"], keep="first", maintain_order=True)
     return _shaped(best), end
+
+
+def _holidays(run: Run, newest: date) -> list[date]:
+    """Public holidays of the last quarter: less use on them is no news."""
+    if run.settings.forecast.country is None:
+        return []
+    from costops.models.calendar import holidays
+
+    first = newest - timedelta(days=SHOWN_DAYS + SILENT_DAYS)
+    return holidays(run.settings.forecast.country, first, watched.yesterday(run))["ds"].to_list()
 
 
 def _numbered(seen: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:

@@ -73,7 +73,7 @@ def forecast(run: Run) -> None:
 
         run.lake.store.put(MODEL_KEY, to_text(result.fitted).encode())
     members = series.select(watched.IDS).unique(maintain_order=True)
-    named = result.forecasts.join(members, on="unique_id", how="left", maintain_order="left")
+    named = _with_holidays(run, result.forecasts, series).join(members, on="unique_id", how="left", maintain_order="left")
     published = result.scores.filter(pl.col("model") == "published")
     rows = coherent(named, published, series)
     watched.write(run, "forecast", OUT_FORECAST, rows)
@@ -88,6 +88,20 @@ def forecast(run: Run) -> None:
     for name, reason in result.refusals.iter_rows():
         LOGGER.info("forecast: %s: %s", name, reason)
     watched.done(run, "forecast", made, rows.height)
+
+
+def _with_holidays(run: Run, rows: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Forecasts with the holidays of the configured country, where those of the past tell that they help."""
+    from costops.models import calendar
+
+    country = run.settings.forecast.country
+    total = series.filter(pl.col("unique_id") == "total")
+    if country is None or rows.is_empty():
+        return rows
+    days = calendar.holidays(country, total["ds"].min(), rows["ds"].max())  # type: ignore[arg-type]
+    factor = calendar.effect(total.select("ds", "y"), days)
+    LOGGER.info("forecast: a holiday of %s spends %.0f %% of a usual working day", country, 100 * factor)
+    return calendar.apply(rows, days, factor)
 
 
 def kept_model(run: Run, horizon: int) -> Fitted | None:

@@ -334,6 +334,24 @@ def test_what_no_value_shows_is_a_row_of_its_own_and_all_that_is_published_adds_
         assert ((sums[name] - sums["total"]).abs() < 1e-9).all()
 
 
+def test_a_holiday_of_the_country_is_forecast_as_those_before_and_is_no_alert(
+        forecast: Place, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    off = {LAST - timedelta(days=step) for step in (6, 19, 33, 47, 61)}                  # none on a weekend
+    ahead = LAST + timedelta(days=3)
+    told = pl.DataFrame({"ds": sorted([*off, ahead]), "holiday": "made up"})
+    monkeypatch.setattr("costops.models.calendar.holidays", lambda *_: told)
+    rows = [row(one["day"], one["provider"], one["model_id"], 0.3) if one["day"] in off else one for one in usual()]
+    with_model_of(forecast, place).fill(rows)
+    place.do(outlook.detect, outlook.forecast)
+    without = float(place.read(OUT_FORECAST).filter(pl.col("ds") == ahead)["mean"].sum())
+    assert off & set(place.read(OUT_ANOMALY).filter(pl.col("kind") == "drop")["ds"])
+    config = place.home / "costops.toml"
+    config.write_text(config.read_text().replace("[forecast]", '[forecast]\ncountry = "DE"'))
+    place.do(outlook.detect, outlook.forecast)
+    assert place.read(OUT_FORECAST).filter(pl.col("ds") == ahead)["mean"].sum() < 0.7 * without
+    assert not off & set(place.read(OUT_ANOMALY).filter(pl.col("kind") == "drop")["ds"])
+
+
 # -- days that are still filling ---------------------------------------------------------------------------------
 
 def with_model_of(forecast: Place, place: Place) -> Place:
