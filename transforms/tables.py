@@ -201,8 +201,8 @@ OUT_ANOMALY = Table(
             Field("incident", Type.COUNT, "days and series of one incident share the number"),
             Field("drivers", Type.TEXT, "who shows most of the incident's money, with the share of it"),
             Field("cause", Type.TEXT, "what moved: volume, mix, size, cache, price, in dollars"),
-            Field("is_sent", Type.FLAG, "true on the one row of an incident that alerts; old incidents and those over "
-                  "the rate limit have none")),
+            Field("is_sent", Type.FLAG, "true on the one row of an incident that alerts, and on its worst day where it got "
+                  "much worse; old incidents and those over the rate limit have none")),
     key=("unique_id", "ds", "kind"), partition=("day",), sort=("ds", "dimension", "value", "kind"),
 )
 OUT_BUDGET = Table(
