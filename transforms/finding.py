@@ -12,6 +12,9 @@ import polars as pl
 
 from costops.transforms.tables import CORE_FINDING
 
+MOST_EXCERPTS = 1_000
+"""Findings of one input that get a row each; what is beyond is counted in one more row."""
+
 MEND: dict[str, str] = {
     # records of request logs and usage feeds
     "malformed_record": "compare the line with the source's format; deliver it again whole, or mend the exporter",
@@ -36,7 +39,8 @@ MEND: dict[str, str] = {
     "line_too_long": "the line is not a usage record; check what wrote it",
     "wrong_kind": "the file holds no record of this kind; check the source's `kind` and `uri`",
     "empty_source": "no input was found; check the source's `uri`, or that the export runs",
-    "unreadable_file": "mend the file or the rights, then run again",
+    "empty_file": "the file has no byte; check what wrote it, or leave it out of the source's `uri`",
+    "unreadable_file": "mend the file, its header or the rights, then run again",
     "damaged_file": "fetch or export the file again; the last complete snapshot stays in force",
     # bills and invoices
     "bad_row": "the row has another number of cells than the header: quote text with commas or line breaks",

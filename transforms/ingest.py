@@ -64,15 +64,31 @@ def read_records(form: Format, filenames: list[str], *, largest: int) -> str:
         filename = true, ignore_errors = true, maximum_object_size = {largest}, columns = {{{fields}}})"""
 
 
-def read_rows(filenames: list[str], *, fields: Fields, largest: int) -> str:
-    """The same over CSV files with a header: each field by its column name, absent ones NULL."""
+def read_rows(filenames: list[str], header: Sequence[str], *, fields: Fields, largest: int) -> str:
+    """The same over CSV files that have one header: each field by its column name, absent ones NULL.
+
+    What is no row of that header (cells too many or missing, a quote that is never closed, bytes that are no UTF-8)
+    is left out and told by `rejected_select`.
+    """
     names = ", ".join(_quoted(name) for name in filenames)
+    columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in header)
     absent = ", ".join(f"NULL::VARCHAR AS {_identifier(name)}" for name in fields)
     return f"""SELECT *, row_number() OVER () AS _n FROM (
         SELECT {absent} WHERE false UNION ALL BY NAME
-        SELECT * FROM read_csv([{names}], header = true, all_varchar = true, union_by_name = true,
-            filename = true, delim = ',', null_padding = true, quote = '"', escape = '"', strict_mode = false,
-            max_line_size = {largest}, ignore_errors = true))"""
+        SELECT * FROM read_csv([{names}], header = true, auto_detect = false, columns = {{{columns}}},
+            filename = true, delim = ',', quote = '"', escape = '"', strict_mode = true,
+            max_line_size = {largest}, ignore_errors = true, store_rejects = true, rejects_limit = 0))"""
+
+
+def rejected_select() -> str:
+    """A SELECT over what `read_rows` left out: filename, place in bytes, reason, field, detail, the row as it stands."""
+    return """SELECT s.file_path AS filename, any_value(e.line_byte_position) AS place,
+    CASE WHEN bool_or(e.error_type = 'INVALID ENCODING') THEN 'malformed_record' ELSE 'bad_row' END AS reason,
+    any_value(e.column_name ORDER BY e.column_idx) AS field,
+    lower(any_value(e.error_type::VARCHAR ORDER BY e.column_idx)) AS detail,
+    any_value(e.csv_line ORDER BY e.column_idx) AS text
+FROM reject_errors AS e JOIN reject_scans AS s USING (scan_id, file_id) GROUP BY s.file_path, e.line
+ORDER BY s.file_path, e.line"""
 
 
 def parse_statement(form: Format, records: str, options: Mapping[str, str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -178,6 +179,25 @@ def file_hour(uri: str) -> datetime | None:
 def is_csv(uri: str) -> bool:
     """True where a file's name says that it holds comma-separated values."""
     return uri.removesuffix(".gz").removesuffix(".zst").endswith(".csv")
+
+
+def csv_header(path: Path) -> tuple[str, ...]:
+    """The names in a CSV file's first record; a column without a name is called by its number."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+        names = next(csv.reader(handle), [])
+    return tuple(name or f"column_{number}" for number, name in enumerate(names, 1))
+
+
+def lines_at(path: Path, places: Sequence[int]) -> list[int]:
+    """The numbers of the lines that begin at these places in bytes, given in order."""
+    numbers, line, done = [], 1, 0
+    with path.open("rb") as handle:
+        for place in places:
+            while done < place:
+                piece = handle.read(min(place - done, _PIECE))
+                line, done = line + piece.count(b"\n"), done + len(piece) or place
+            numbers.append(line)
+    return numbers
 
 
 def _short_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from costops.flows.sources import files
 from costops.flows.sources.files import Found
 from costops.flows.tasks.inputs import Counts
 from costops.transforms import ingest, query
+from costops.transforms.finding import MOST_EXCERPTS, excerpt
 from costops.transforms.parse.format import Format
 
 Report = Callable[..., None]
@@ -30,6 +32,9 @@ class Records:
         """The table `parsed`, and `inputs` beside it."""
         self._list_inputs(con, counts)
         readable = [one for one in counts if one.prepared.path.stat().st_size]
+        for one in counts:
+            if one not in readable and not one.prepared.troubles:
+                self.report("empty_file", one, severity="warning")
         self._parse_files(con, readable, work)
 
     def _parse_files(self, con: query.Connection, counts: list[Counts], work: Path) -> None:
@@ -37,7 +42,7 @@ class Records:
         csv = [one for one in counts if files.is_csv(one.prepared.found.uri)]
         plain = [one for one in counts if one not in csv]
         first = True
-        for group in (plain, csv):
+        for group in (plain, *self._by_header(csv)):
             if not group:
                 continue
             try:
@@ -67,6 +72,22 @@ class Records:
                 if not append:
                     self._parse_group(con, [], append=False)
 
+    def _by_header(self, counts: Sequence[Counts]) -> list[list[Counts]]:
+        """CSV inputs that have the same header, together; one whose header names a column twice is not read."""
+        groups: dict[tuple[str, ...], list[Counts]] = {}
+        for one in counts:
+            header = files.csv_header(one.prepared.path)
+            twice = [name for name, times in Counter(name.lower() for name in header).items() if times > 1]
+            if twice:
+                lost = max(files.count_lines(one.prepared.path) - 1, 0)
+                one.lines += lost
+                one.findings += lost
+                self.report("unreadable_file", one, line=1, field=twice[0], records=lost,
+                            actual=f"the header names {twice[0]!r} more than once")
+            else:
+                groups.setdefault(header, []).append(one)
+        return list(groups.values())
+
     def _parse_group(self, con: query.Connection, group: Sequence[Counts], *, append: bool) -> None:
         names = [str(one.prepared.path) for one in group]
         if not names:
@@ -74,13 +95,34 @@ class Records:
             empty.touch()
             names = [str(empty)]
         if group and files.is_csv(group[0].prepared.found.uri):
-            records = ingest.read_rows(names, largest=files.LARGEST_LINE, fields=self.form.fields)
+            header = files.csv_header(group[0].prepared.path)
+            records = ingest.read_rows(names, header, largest=files.LARGEST_LINE, fields=self.form.fields)
         else:
             records = ingest.read_records(self.form, names, largest=files.LARGEST_LINE)
         statement = ingest.parse_statement(self.form, records, self.source.constants())
         if append:
             statement = statement.replace("CREATE OR REPLACE TEMP TABLE parsed AS", "INSERT INTO parsed", 1)
+        con.execute("DROP TABLE IF EXISTS reject_errors")
+        con.execute("DROP TABLE IF EXISTS reject_scans")
         con.execute(statement)
+        if "store_rejects" in records:
+            self._note_rejected(con, {str(one.prepared.path): one for one in group})
+
+    def _note_rejected(self, con: query.Connection, by_name: Mapping[str, Counts]) -> None:
+        """Rows of CSV files that are none: counted, and each a finding with its line."""
+        rejected = query.frame(con, ingest.rejected_select())
+        for (name,), rows in rejected.group_by("filename", maintain_order=True):
+            one = by_name[str(name)]
+            one.lines += rows.height
+            one.findings += rows.height
+            shown = rows.head(MOST_EXCERPTS)
+            lines = files.lines_at(one.prepared.path, shown["place"].to_list())
+            for line, row in zip(lines, shown.iter_rows(named=True), strict=True):
+                self.report(row["reason"], one, line=line, field=row["field"], actual=row["detail"],
+                            excerpt=excerpt(row["text"] or ""))
+            if rows.height > MOST_EXCERPTS:
+                self.report("bad_row", one, actual="more findings of this input, not listed",
+                            records=rows.height - MOST_EXCERPTS, line=-1)
 
     def _list_inputs(self, con: query.Connection, counts: Sequence[Counts], *, keep: bool = False) -> None:
         frame = pl.DataFrame(

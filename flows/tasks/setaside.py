@@ -14,12 +14,9 @@ from costops.flows.sources import files
 from costops.flows.sources.files import Trouble
 from costops.flows.tasks.inputs import Counts, Inputs
 from costops.transforms import ingest, query
-from costops.transforms.finding import excerpt, findings
+from costops.transforms.finding import MOST_EXCERPTS, excerpt, findings
 from costops.transforms.parse.format import Format
 from costops.transforms.tables import CORE_FINDING
-
-MOST_EXCERPTS = 1_000
-"""Findings of one input that get a row each; what is beyond is counted in one more row."""
 
 UNKNOWN_DAY = date(1970, 1, 1)
 

@@ -110,7 +110,7 @@ def _columns(told: Mapping[str, str], *, unit: str, disjoint: bool, own: bool) -
         "record_id": told.get("record_id", "concat(_content, '-', _occurrence)"),
     }
     if own:
-        columns["record_id"] = f"concat({told['provider']}, ':', {told['record_id']})"
+        columns["record_id"] = f"concat({columns['provider']}, ':', {told['record_id']})"
         columns["response_id"] = told["record_id"]
     if "reported_cost_usd" in told:
         cost = f"usd({told['reported_cost_usd']})"
@@ -122,8 +122,8 @@ def _columns(told: Mapping[str, str], *, unit: str, disjoint: bool, own: bool) -
 def _tier(told: Mapping[str, str]) -> str:
     tier = told.get("service_tier", "NULL::VARCHAR")
     batch = f"WHEN lower({told['is_batch']}) IN ('true', '1') THEN 'batch'" if "is_batch" in told else ""
-    return f"""CASE {batch} WHEN lower({tier}) IN ('default', 'auto', '') THEN 'standard'
-        WHEN lower({tier}) = 'scale' THEN 'provisioned' ELSE {tier} END"""
+    return f"""CASE {batch} WHEN lower({tier}) IN ('default', 'auto', 'standard_only', 'on_demand', 'on-demand', '')
+        THEN 'standard' WHEN lower({tier}) = 'scale' THEN 'provisioned' ELSE lower({tier}) END"""
 
 
 def _failed(told: Mapping[str, str]) -> str:

@@ -10,14 +10,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "azure.ai.inference": ("azure_ai", "az.ai.inference"),
     "gcp.vertex_ai": ("vertex_ai", "vertexai", "vertex", "vertex_ai_beta", "google_vertexai", "google-vertex"),
     "gcp.gemini": ("gemini", "google", "google_genai", "google-gla", "google-generative-ai", "generativeai"),
-    "mistral_ai": ("mistral", "mistralai", "codestral"),
-    "x_ai": ("xai", "grok"),
+    "mistral_ai": ("mistral", "mistralai", "mistral-ai", "codestral"),
+    "x_ai": ("xai", "x-ai", "grok"),
     "cohere": ("cohere_chat",),
     "together_ai": ("together", "togetherai", "together-ai"),
     "fireworks_ai": ("fireworks", "fireworks-ai"),
     "perplexity": ("perplexity-ai", "perplexityai"),
     "ibm.watsonx.ai": ("watsonx", "watsonx_text"),
-    "moonshot_ai": ("moonshot", "moonshotai"),
+    "moonshot_ai": ("moonshot", "moonshotai", "moonshot-ai"),
 }
 
 

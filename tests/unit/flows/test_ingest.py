@@ -296,3 +296,30 @@ def test_a_model_without_a_price_is_a_finding_that_goes_when_it_is_priced(worksp
     charges = workspace.read("core_charge")
     assert charges["list_cost_usd"].to_list() == [Decimal("0.0012"), Decimal("0.0012")]
     assert workspace.read("core_finding").is_empty()
+
+
+def test_rows_of_a_csv_file_that_are_none_are_set_aside_and_the_good_ones_go_in(workspace: Workspace) -> None:
+    header = b"event_id,occurred_at,provider,model,service_tier,input_uncached_tokens,output_tokens,team\n"
+    rows = [b"1,2026-09-01T00:00:00Z,openai,gpt-4o,BATCH,1000,500,a",
+            b"2,2026-09-01T00:00:00Z,openai,gpt-4o,,1000,500,\xe9",
+            b'3,2026-09-01T00:00:00Z,openai,gpt-4o,,1000,500,"b\nc"',
+            b"4,2026-09-01T00:00:00Z,openai,gpt-4o,,1,000,500,d",
+            b"5,2026-09-01T00:00:00Z,openai,gpt-4o",
+            b"6,2026-09-01T00:00:00Z,x-ai,grok-4,,1000,500,e"]
+    folder = workspace.home / "own"
+    folder.mkdir()
+    (folder / "good.csv").write_bytes(header + b"\n".join(rows) + b"\n")
+    (folder / "twice.csv").write_bytes(header.replace(b"team", b"model") + rows[0] + b"\n")
+    (folder / "nothing.csv").write_bytes(b"")
+    workspace.configure('[[sources]]\nname = "own"\nkind = "generic.usage"\nuri = "own/*.csv"\n')
+    assert workspace.run() == 0
+    charges = workspace.read("core_charge").filter(pl.col("source") == "own").sort("record_id")
+    assert charges.select("record_id", "provider", "service_tier", "team").rows() == [
+        ("openai:1", "openai", "batch", "a"), ("openai:3", "openai", "standard", "b\nc"),
+        ("x_ai:6", "x_ai", "standard", "e")]
+    findings = workspace.read("core_finding").filter(pl.col("source") == "own").sort("uri", "line")
+    assert findings.select("uri", "reason", "line").rows() == [
+        ("own/good.csv", "malformed_record", 3), ("own/good.csv", "bad_row", 6), ("own/good.csv", "bad_row", 7),
+        ("own/nothing.csv", "empty_file", None), ("own/twice.csv", "unreadable_file", 1)]
+    counts = workspace.read("core_input").filter(pl.col("uri") == "own/good.csv").row(0, named=True)
+    assert (counts["lines_read"], counts["rows_kept"], counts["findings"]) == (6, 3, 3)

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from costops.flows.sources.files import csv_header
 from costops.transforms import ingest, query
 from costops.transforms.parse.format import Format
 from costops.transforms.providers import FORMAT
@@ -57,7 +58,7 @@ def parse(form: Format, files: Sequence[Path], options: Mapping[str, str], *, ro
     con.register("inputs", inputs.to_arrow())
     names = [str(path) for path in files]
     if names[0].endswith(".csv"):
-        records = ingest.read_rows(names, fields=form.fields, largest=LARGEST)
+        records = ingest.read_rows(names, csv_header(Path(names[0])), fields=form.fields, largest=LARGEST)
     else:
         records = ingest.read_records(form, names, largest=LARGEST)
     con.execute(ingest.parse_statement(form, records, options))
