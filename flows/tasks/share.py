@@ -27,9 +27,10 @@ from costops.flows.tasks.ingest import MEMORY, format_of, read_records
 from costops.flows.tasks.inputs import Ingested, Inputs
 from costops.flows.tasks.run import scratch_folder
 from costops.flows.tasks.setaside import SetAside
-from costops.transforms import query
+from costops.transforms import ingest, query
 from costops.transforms.errors import Unreachable
-from costops.transforms.tables import CORE_CHARGE, CORE_PRICE, CORE_USAGE
+from costops.transforms.parse.format import Format
+from costops.transforms.tables import CORE_CHARGE, CORE_PRICE
 from costops.transforms.window import Window
 
 PREFIX = "_state/share/"
@@ -140,7 +141,8 @@ def read(job: ToRead) -> Read:
         counts = read_records(con, batch, source, form, aside, scratch)
         rows = dict(query.frame(con, "SELECT day, count(*) FROM usage GROUP BY day ORDER BY day").iter_rows())
         path = scratch / "rows.part"
-        con.execute(f"COPY (SELECT * EXCLUDE (_row) FROM usage) TO '{path}' (FORMAT parquet, COMPRESSION lz4_raw)")
+        con.execute(f"COPY (SELECT * EXCLUDE (_odd, _raw, _verdict) FROM parsed WHERE _verdict = 'ok') TO '{path}' "
+                    "(FORMAT parquet, COMPRESSION lz4_raw)")
         con.close()
         lake.store.put(job.key, path)
     told = tuple(InputRead(place, one.input_id, one.prepared.sha256, one.lines, one.findings, one.skipped,
@@ -162,7 +164,7 @@ def write(job: ToWrite) -> Written:
             noted.extend({"source": source.name, **row} for row in rows if row["day"] in job.share)
 
         con = query.connect(scratch=scratch, memory=MEMORY, threads=1)
-        _load(con, lake, job)
+        _load(con, lake, job, source, format_of(source, settings.teams))
         days = Days(lake, settings, source, lake.read(CORE_PRICE), state, note, window=job.window, share=job.share)
         done = Ingested(source.name)
         days.write(con, set(job.before), set(job.uris), done)
@@ -189,7 +191,7 @@ class _Settled(Inputs):
         """The run that asked does."""
 
 
-def _load(con: query.Connection, lake: Lake, job: ToWrite) -> None:
+def _load(con: query.Connection, lake: Lake, job: ToWrite, source: Source, form: Format) -> None:
     """`inputs`, `parsed` and `usage`, as a batch that was just read has them."""
     ids = [one for _, inputs in job.read for one in inputs]
     con.register("inputs_frame", pl.DataFrame({"file_no": range(len(ids)), "input_id": ids},
@@ -203,11 +205,11 @@ def _load(con: query.Connection, lake: Lake, job: ToWrite) -> None:
         if path is None:
             raise Unreachable(f"{lake.store.uri}/{key}: gone before it was used; run again.")
         parts.append(f"SELECT * REPLACE ((_file + {offset})::INTEGER AS _file) FROM read_parquet('{path}') "
-                     f"WHERE day BETWEEN DATE '{first}' AND DATE '{last}'")
+                     f"WHERE used_at >= DATE '{first}' AND used_at < DATE '{last}' + 1")
         offset += len(inputs)
     con.execute(f"CREATE TEMP TABLE parsed AS SELECT *, 'ok' AS _verdict FROM ({' UNION ALL '.join(parts)})")
-    con.execute(f"CREATE TEMP VIEW usage AS SELECT {', '.join(CORE_USAGE.columns)}, _file, _n, rowid AS _row "
-                "FROM parsed WHERE _verdict = 'ok'")
+    con.execute("CREATE TEMP VIEW usage AS " + ingest.usage_select(
+        form, source.constants(), source=source.name, where="p._verdict = 'ok'"))
 
 
 def _handed_over(lake: Lake, over: Overlay, source: Source, day: date, done: Ingested,

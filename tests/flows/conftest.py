@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,10 +42,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    """Server, worker and deployments over one workspace."""
+    """Server, worker and deployments over one workspace. COSTOPS_TEST_DATABASE names a database instead of SQLite."""
     folder = tmp_path_factory.mktemp("prefect")
     config = make(folder / "workspace")
-    server = Prefect(folder / "server", config=config)
+    server = Prefect(folder / "server", config=config, database=os.environ.get("COSTOPS_TEST_DATABASE"))
     server.env["COSTOPS_NOW"] = "2026-09-07T06:00:00+00:00"
     try:
         server.start().deploy()
