@@ -50,7 +50,7 @@ ROWS: tuple[Row, ...] = (
          f"{CRASHES}::test_a_kill_at_a_named_point_shows_old_or_new_and_the_rerun_is_the_same"),
     _row(3, "SIGKILL during a backfill", "finished days keep bytes and time; the rest appears; the same bytes",
          f"{CRASHES}::test_a_killed_backfill_goes_on_and_finished_days_keep_bytes_and_time",
-         remark="six days; sixty with COSTOPS_LONG=1"),
+         remark="three days; sixty with COSTOPS_LONG=1"),
     _row(4, "SIGKILL during publish", "`latest/` wholly old or wholly new; every link and listed file resolves",
          f"{CRASHES}::test_latest_is_wholly_old_or_wholly_new"),
     _row(5, "SIGTERM, SIGINT", "exit 130 within 10 s, no process left, rerun: the same bytes",
