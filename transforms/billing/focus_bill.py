@@ -50,6 +50,11 @@ def _rows(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     return make_oci(text, item, options) if is_oci(text) else make_focus(text, item, options)
 
 
+_ALWAYS = frozenset({"BilledCost", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart",
+                     "ChargePeriodEnd"})
+"""Columns without which a row cannot be placed: NULL where a file has none, so that its rows are set aside."""
+
+
 def make_focus(text: pl.DataFrame, item: Input, options: Options, issuer: str | None = None) -> Batch:
     """The rows of a frame with FOCUS columns, of whichever version; `issuer` where the file names none."""
     said = text.with_columns(
@@ -63,7 +68,7 @@ def make_focus(text: pl.DataFrame, item: Input, options: Options, issuer: str | 
     ).rename({name: f"_raw_{name}" for name in text.columns if name in MEANINGS})
     frame = understand(said, ["_service", "_meter", "_usage", "_code", "_category", "_details", "_measure", "_charge",
                               "_about", "_host", "_sub"], focus_line)
-    facts = {name: col(frame, name) for name in NAMES if name in frame.columns}
+    facts = {name: col(frame, name) for name in NAMES if name in frame.columns or name in _ALWAYS}
     facts |= {**_parties(frame), **{name: _spelled(col(frame, name), words) for name, words in ALLOWED.items()}}
     facts |= {name: pl.coalesce(col(frame, f"_raw_{name}"), made) for name, made in MEANINGS.items()}
     facts["x_BilledCostUsd"] = col(frame, "x_BilledCostInUsd", "x_BilledCostInUSD")
