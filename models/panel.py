@@ -93,13 +93,25 @@ def _typed(panel: pl.DataFrame) -> pl.DataFrame:
     number = value.cast(pl.Float64)
     return pl.DataFrame(
         {"unique_id": panel["unique_id"].cast(pl.String).fill_null(""), "at": _instants(panel["ds"]), "y": number}
-    )
+    ).with_row_index("row", offset=1)
 
 
 def _notes(frame: pl.DataFrame, text: str) -> pl.DataFrame:
-    """Return one note per series of `frame`, with the number of rows it concerns."""
-    counted = frame.group_by("unique_id", maintain_order=True).len()
-    return counted.select("unique_id", note=pl.format("{} " + text, pl.col("len")))
+    """Return one note per series of `frame`, with the number of rows it concerns and, where told, the first of them."""
+    first = pl.col("row").min() if "row" in frame.columns else pl.lit(None, pl.UInt32)
+    counted = frame.group_by("unique_id", maintain_order=True).agg(pl.len(), first=first)
+    where = pl.when(pl.col("first").is_not_null()).then(pl.format(" (the first is row {})", "first")).otherwise(pl.lit(""))
+    return counted.select("unique_id", note=pl.format("{} " + text + "{}", "len", where))
+
+
+def _apart(days: pl.DataFrame) -> pl.DataFrame:
+    """Return a note per series whose values usually lie more than a day apart: it may be a weekly or monthly one."""
+    gaps = days.with_columns(gap=pl.col("day").diff().over("unique_id").dt.total_days()).group_by(
+        "unique_id", maintain_order=True).agg(pl.col("gap").median(), pl.len())
+    wide = gaps.filter((pl.col("gap") >= 2) & (pl.col("len") >= 5))
+    return wide.select("unique_id", note=pl.format(
+        "values lie {} days apart, and the days between count as days without use: give daily values of what is told "
+        "by the week or month", pl.col("gap").cast(pl.Int64)))
 
 
 def _without_strays(days: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -203,6 +215,7 @@ def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool | date 
     overflow = ~pl.col("y").is_finite()
     days = days.filter(~overflow)
     days, strays = _without_strays(days)
+    notes.append(_apart(days))
     notes.append(_notes(strays, f"rows more than {LONGEST_GAP} days away from the rest left out"))
     end = align if isinstance(align, date) else days["day"].max() if align and days.height else None
     found = {s.unique_id: s for s in _series(days, end if isinstance(end, date) else None)}

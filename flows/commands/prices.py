@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -58,6 +59,11 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
     at = _at(args)
     rows = _book(settings).filter(pl.col("retracted_at").is_null(), pl.col("valid_from") <= at, pl.col("valid_to") > at)
     if args.provider:
+        known = rows["provider"].unique().sort().to_list()
+        if args.provider not in known:
+            near = difflib.get_close_matches(args.provider, known, n=1)
+            raise Usage(f"--provider {args.provider!r} has no price in force; "
+                        + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."))
         rows = rows.filter(pl.col("provider") == args.provider)
     if args.names:
         rows = rows.filter(pl.any_horizontal(pl.col("model_id").str.contains(name, literal=True) for name in args.names))
@@ -70,7 +76,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
 
     if len(args.names) != 1:
         raise Usage("prices show takes one model, for example: cost-ops prices show gpt-5-mini.")
-    rows = explain(_book(settings), args.names[0], _at(args), provider=args.provider)
+    rows = explain(_book(settings), args.names[0], _at(args), provider=args.provider, service_tier=None)
     title = f"{args.names[0]} at {_at(args):%Y-%m-%d %H:%M} UTC"
     if args.format != "table":
         emit(rows.select("path", *SHOWN, "note"), args.format)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from costops.flows.commands.show import emit
@@ -106,13 +106,20 @@ def reprice(args: argparse.Namespace) -> int:
 
 
 def day_of(text: str | None, option: str) -> date | None:
-    """A day as written on the command line."""
+    """A day as written on the command line, or the day of an instant.
+
+    A day given with `--to` is included; an instant is where the window ends, so that midnight ends the day before.
+    """
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        if "T" not in text:
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise Usage(f"{option} {text!r}: a day is written YYYY-MM-DD, for example 2026-10-01.") from None
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    return (moment - timedelta(microseconds=1)).date() if option == "--to" else moment.date()
 
 
 def _known(given: list[str], known: list[str], option: str) -> None:

@@ -16,6 +16,7 @@ from costops.transforms.tables import OUT_ANOMALY, OUT_FORECAST, Table
 FORECAST_COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "lo80", "hi80", "lo95", "hi95", "model")
 ANOMALY_COLUMNS = ("unique_id", "ds", "y", "expected", "lower", "upper", "score", "is_anomaly", "kind")
 _SHOWN = 60
+_NOTES = 20
 
 
 def forecast(args: argparse.Namespace) -> int:
@@ -27,8 +28,9 @@ def forecast(args: argparse.Namespace) -> int:
     from costops.models.forecast import forecast as ahead
 
     result = ahead(_long(args.input), horizon=args.horizon or 30)
+    _say(args.input, result.notes)
     for name, reason in result.refusals.iter_rows():
-        print(f"cost-ops: {name}: no forecast: {reason}", file=sys.stderr)
+        print(f"cost-ops: {args.input}: {name or 'the file'}: no forecast: {reason}", file=sys.stderr)
     return _put(result.forecasts.select(*FORECAST_COLUMNS, "grade"), args)
 
 
@@ -58,11 +60,21 @@ def _scenario(args: argparse.Namespace) -> int:
 def anomalies(args: argparse.Namespace) -> int:
     """Anomalies of the series of a file, or tonight's of the lake."""
     if not args.input:
-        return _of_lake(args, OUT_ANOMALY, ("unique_id", "ds", "y", "expected", "score", "effect", "kind", "incident",
-                                            "is_sent", "drivers", "cause"))
+        return _of_lake(args, OUT_ANOMALY, (*ANOMALY_COLUMNS, "effect", "incident", "is_sent", "drivers", "cause"))
     from costops.models.anomaly import detect
+    from costops.models.panel import clean
 
-    return _put(detect(_long(args.input)).select(ANOMALY_COLUMNS), args)
+    frame = _long(args.input)
+    _say(args.input, clean(frame).notes)
+    return _put(detect(frame).select(ANOMALY_COLUMNS), args)
+
+
+def _say(name: str, notes: pl.DataFrame) -> None:
+    """What was done to rows that could not be used as they are."""
+    for series, note in notes.head(_NOTES).iter_rows():
+        print(f"cost-ops: {name}: {series}: {note}", file=sys.stderr)
+    if notes.height > _NOTES:
+        print(f"cost-ops: {name}: {notes.height - _NOTES} more notes", file=sys.stderr)
 
 
 def _of_lake(args: argparse.Namespace, table: Table, columns: tuple[str, ...]) -> int:
@@ -71,7 +83,10 @@ def _of_lake(args: argparse.Namespace, table: Table, columns: tuple[str, ...]) -
 
     with open_lake(load(args.config), write=False) as lake:
         parts = lake.partitions(table)
-        frame = lake.read(table, parts[-1:]).select(columns)
+        frame = lake.read(table, parts[-1:])
+    if "is_anomaly" in columns:
+        frame = frame.with_columns(is_anomaly=pl.lit(True))
+    frame = frame.select(columns)
     if getattr(args, "horizon", None):
         frame = frame.filter((pl.col("ds") - pl.col("cutoff")).dt.total_days() <= args.horizon)
     return _put(frame, args)
@@ -86,6 +101,9 @@ def _long(name: str) -> pl.DataFrame:
         raise Usage(f"{name}: no such file.") from None
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise Usage(f"{name}: cannot be read ({str(error).splitlines()[0]}).") from None
+    twice = [column for column in ("unique_id", "ds", "y") if f"{column}_duplicated_0" in frame.columns]
+    if twice:
+        raise Usage(f"{name}: the header names {twice[0]!r} more than once.")
     missing = [column for column in ("unique_id", "ds", "y") if column not in frame.columns]
     if missing:
         raise Usage(f"{name}: column {missing[0]!r} is missing; expected unique_id, ds, y.")

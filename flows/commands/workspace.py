@@ -91,6 +91,10 @@ def _samples() -> Path:
 def config(args: argparse.Namespace) -> int:
     """Check or show."""
     settings = load(args.config)
+    if args.action == "validate" and args.format != "table":
+        emit(pl.DataFrame({"config": [str(config_path(args.config))], "is_good": [True],
+                           "sources": [len(settings.sources)], "budgets": [len(settings.budgets)]}), args.format)
+        return 0
     if args.action == "validate":
         print(f"{config_path(args.config)}: good; {len(settings.sources)} sources, {len(settings.budgets)} budgets.")
         return 0

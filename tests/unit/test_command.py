@@ -9,10 +9,14 @@ import resource
 import shlex
 import subprocess
 import sys
+from datetime import date
+from pathlib import Path
 
 import pytest
 
 from costops.flows.command import COMMANDS, Command, main, parser
+from costops.flows.commands.run import day_of
+from costops.transforms.errors import Usage
 
 CONTRACT = {"init", "demo", "run", "backfill", "reprice", "reconcile", "close", "query", "summary", "export",
             "forecast", "anomalies", "prices", "config", "doctor", "lake"}
@@ -71,3 +75,25 @@ def test_help_loads_nothing_heavy_and_takes_less_than_half_a_second() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert not {"polars", "duckdb", "prefect", "pydantic", "pyarrow", "obstore"} & set(json.loads(ended.stdout))
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_a_window_is_given_in_days_or_in_instants() -> None:
+    assert day_of("2026-10-01", "--from") == day_of("2026-10-01T00:00:00Z", "--from") == date(2026, 10, 1)
+    assert day_of("2026-10-01", "--to") == day_of("2026-10-02T00:00:00Z", "--to") == date(2026, 10, 1)
+    assert day_of("2026-10-01T23:30:00-02:00", "--from") == date(2026, 10, 2)
+    with pytest.raises(Usage, match="a day is written YYYY-MM-DD"):
+        day_of("1.10.2026", "--from")
+
+
+def test_rows_of_a_long_file_that_cannot_be_used_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "long.csv"
+    days = [f"2026-03-{day:02d}" for day in range(1, 31)]
+    path.write_text("unique_id,ds,y\n" + "".join(f"a,{day},{number}\n" for number, day in enumerate(days)) + "a,31.3.,5\n")
+    for command in ("forecast", "anomalies"):
+        assert main([command, "--input", str(path), "--format", "json"]) == 0
+        printed = capsys.readouterr()
+        json.loads(printed.out)
+        assert f"{path}: a: 1 rows without a readable date left out (the first is row 31)" in printed.err
+    path.write_text("unique_id,ds,y,y\na,2026-03-01,1,2\n")
+    assert main(["forecast", "--input", str(path)]) == 2
+    assert "the header names 'y' more than once" in capsys.readouterr().err

@@ -18,12 +18,12 @@ COLUMNS = ("asked", "path", "price_id", "provider", "model_id", "region", "servi
 
 
 def explain(book: pl.DataFrame, model_id: str, at: datetime, *, provider: str | None = None,
-            service_tier: str = "standard", region: str | None = None,
+            service_tier: str | None = "standard", region: str | None = None,
             known_at: datetime | None = None) -> pl.DataFrame:
     """The price rows that hold for a model at an instant, each with the path that led to it.
 
-    Without a provider, every provider that sells the model. Where nothing is found, one row whose path says how
-    far the look-up came.
+    Without a provider, every provider that sells the model; without a tier, every tier that has prices of its own.
+    Where nothing is found, one row whose path says how far the look-up came.
     """
     shelf = shelf_of(book, known_at=known_at)
     sellers = [provider_name(provider)] if provider else sorted(
@@ -34,14 +34,19 @@ def explain(book: pl.DataFrame, model_id: str, at: datetime, *, provider: str | 
         if match.provider is None:
             found.append(_nothing(model_id, match.path))
             continue
-        entries, how = tier_entries(shelf, seller, match, service_tier)
-        live = [e.price_id for e in entries if e.start <= at < e.end and _now(e.schedule, e.in_schedule, at)]
-        rows = book.filter(pl.col("price_id").is_in(live) & (pl.col("provider") == match.provider)
-                           & (pl.col("model_id") == match.model_id))
-        if rows.is_empty():
-            found.append(_nothing(model_id, f"{match.path}{how} > no price in force"))
-            continue
-        found.append(rows.with_columns(asked=pl.lit(model_id), path=pl.lit(match.path + how)).select(COLUMNS))
+        mine = book.filter((pl.col("provider") == match.provider) & (pl.col("model_id") == match.model_id))
+        tiers = [service_tier] if service_tier else sorted(
+            mine["service_tier"].unique(), key=lambda name: (name != "standard", name))
+        shown: set[str] = set()
+        for tier in tiers:
+            entries, how = tier_entries(shelf, seller, match, tier)
+            live = {e.price_id for e in entries if e.start <= at < e.end and _now(e.schedule, e.in_schedule, at)}
+            rows = mine.filter(pl.col("price_id").is_in(sorted(live - shown)))
+            shown |= live
+            if not rows.is_empty():
+                found.append(rows.with_columns(asked=pl.lit(model_id), path=pl.lit(match.path + how)).select(COLUMNS))
+        if not shown:
+            found.append(_nothing(model_id, f"{match.path} > no price in force"))
     return pl.concat(found, how="diagonal_relaxed").select(COLUMNS) if found else _nothing(model_id, "not found")
 
 

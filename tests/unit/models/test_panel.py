@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -98,3 +98,18 @@ def test_any_rows_give_finite_series_or_a_refusal(found: list[tuple[str, str, fl
     assert all(np.isfinite(s.y).all() and s.y.size for s in got.series)
     names = {s.unique_id for s in got.series} | set(got.refusals["unique_id"])
     assert names == {name for name, _, _ in found}
+
+
+def test_rows_that_cannot_be_used_are_told_with_the_first_of_them() -> None:
+    days = [f"2026-03-{day:02d}" for day in range(1, 11)]
+    found = clean(pl.DataFrame({"unique_id": "a", "ds": [*days, "01/06/2026", "2026-03-10"],
+                                "y": [*map(str, range(9)), "abc", "1", "7"]}))
+    assert found.notes["note"].to_list() == [
+        "1 rows without a readable date left out (the first is row 11)",
+        "1 rows without a finite value treated as missing (the first is row 10)"]
+
+
+def test_a_weekly_series_is_told_to_be_read_as_daily() -> None:
+    days = [date(2026, 1, 5) + timedelta(days=7 * week) for week in range(20)]
+    found = clean(pl.DataFrame({"unique_id": "w", "ds": days, "y": [20.0] * 20}))
+    assert "values lie 7 days apart" in " ".join(found.notes["note"])
