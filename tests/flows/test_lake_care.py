@@ -174,8 +174,10 @@ def test_erase_takes_a_user_out_for_good_and_the_sums_stay(workspace: Make) -> N
     path = settings.home / "logs/openai/2026-09-02.jsonl"
     user = "jane.roe@example.org"
     lines = path.read_text().splitlines()
-    lines[0] = json.dumps({**json.loads(lines[0]), "user": user,
-                           "metadata": {**json.loads(lines[0]).get("metadata", {}), "user_id": user}})
+    before = path.with_name("2026-09-01.jsonl").read_text()
+    at = next(number for number, line in enumerate(lines) if json.loads(line)["id"] not in before)
+    lines[at] = json.dumps({**json.loads(lines[at]), "user": user,
+                            "metadata": {**json.loads(lines[at]).get("metadata", {}), "user_id": user}})
     path.write_text("\n".join(lines) + "\n")
     config = settings.home / "costops.toml"
     config.write_text(config.read_text().replace(
