@@ -10,10 +10,11 @@ from pydantic import Field
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.changes import sentence
 from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.run import open_run
-from costops.flows.tasks.whatif import publish_what_if, sentence
+from costops.flows.tasks.whatif import publish_what_if
 
 
 @flow(name="refit-models", validate_parameters=True)

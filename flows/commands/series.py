@@ -38,9 +38,10 @@ def _scenario(args: argparse.Namespace) -> int:
     """Baseline, scenario and difference in money: per model and in total, or per day."""
     from costops.flows.runtime import clock
     from costops.flows.runtime.settings import load
+    from costops.flows.tasks.changes import scenario_file, sentence
     from costops.flows.tasks.forecasting import read_model
     from costops.flows.tasks.run import open_lake
-    from costops.flows.tasks.whatif import scenario_file, sentence, what_if
+    from costops.flows.tasks.whatif import what_if
 
     if args.input:
         raise Usage("a scenario is priced with the lake's book: leave out --input.")

@@ -94,7 +94,7 @@ def _holidays(run: Run, newest: date) -> list[date]:
     """Public holidays of the last quarter: less use on them is no news."""
     if run.settings.forecast.country is None:
         return []
-    from costops.models.calendar import holidays
+    from costops.models.holiday import holidays
 
     first = newest - timedelta(days=SHOWN_DAYS + SILENT_DAYS)
     return holidays(run.settings.forecast.country, first, watched.yesterday(run))["ds"].to_list()

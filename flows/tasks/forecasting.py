@@ -92,16 +92,16 @@ def forecast(run: Run) -> None:
 
 def _with_holidays(run: Run, rows: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     """Forecasts with the holidays of the configured country, where those of the past tell that they help."""
-    from costops.models import calendar
+    from costops.models import holiday
 
     country = run.settings.forecast.country
     total = series.filter(pl.col("unique_id") == "total")
     if country is None or rows.is_empty():
         return rows
-    days = calendar.holidays(country, total["ds"].min(), rows["ds"].max())  # type: ignore[arg-type]
-    factor = calendar.effect(total.select("ds", "y"), days)
+    days = holiday.holidays(country, total["ds"].min(), rows["ds"].max())  # type: ignore[arg-type]
+    factor = holiday.effect(total.select("ds", "y"), days)
     LOGGER.info("forecast: a holiday of %s spends %.0f %% of a usual working day", country, 100 * factor)
-    return calendar.apply(rows, days, factor)
+    return holiday.apply(rows, days, factor)
 
 
 def kept_model(run: Run, horizon: int) -> Fitted | None:

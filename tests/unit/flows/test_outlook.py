@@ -14,7 +14,7 @@ import pytest
 from costops.flows.command import main
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import detect as looking
-from costops.flows.tasks import outlook, watched, whatif
+from costops.flows.tasks import changes, outlook, watched
 from costops.flows.tasks.run import Run, open_run
 from costops.transforms.check import conform
 from costops.transforms.errors import Usage
@@ -339,7 +339,7 @@ def test_a_holiday_of_the_country_is_forecast_as_those_before_and_is_no_alert(
     off = {LAST - timedelta(days=step) for step in (6, 19, 33, 47, 61)}                  # none on a weekend
     ahead = LAST + timedelta(days=3)
     told = pl.DataFrame({"ds": sorted([*off, ahead]), "holiday": "made up"})
-    monkeypatch.setattr("costops.models.calendar.holidays", lambda *_: told)
+    monkeypatch.setattr("costops.models.holiday.holidays", lambda *_: told)
     rows = [row(one["day"], one["provider"], one["model_id"], 0.3) if one["day"] in off else one for one in usual()]
     with_model_of(forecast, place).fill(rows)
     place.do(outlook.detect, outlook.forecast)
@@ -510,4 +510,4 @@ def test_what_cannot_be_asked_is_refused_with_the_reason(calm: Place, capsys: py
 def test_a_scenario_file_that_is_wrong_is_refused(tmp_path: Path, body: str) -> None:
     (tmp_path / "s.toml").write_text(body)
     with pytest.raises(Usage):
-        whatif.scenario_file(str(tmp_path / "s.toml"))
+        changes.scenario_file(str(tmp_path / "s.toml"))

@@ -17,7 +17,8 @@ from costops.flows.command import main
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import open_store
 from costops.flows.runtime.settings import load
-from costops.flows.tasks.whatif import sentence, what_if
+from costops.flows.tasks.changes import sentence
+from costops.flows.tasks.whatif import what_if
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_RECONCILIATION, OUT_SPEND_DAILY
 from tests.conftest import ROOT, shared_data
 
