@@ -13,8 +13,8 @@ import pytest
 
 from costops.flows.command import main
 from costops.flows.runtime.settings import load
-from costops.flows.tasks import detect as looking
 from costops.flows.tasks import changes, outlook, watched
+from costops.flows.tasks import detect as looking
 from costops.flows.tasks.run import Run, open_run
 from costops.transforms.check import conform
 from costops.transforms.errors import Usage
