@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 import shutil
 import subprocess
@@ -29,11 +28,11 @@ import duckdb
 import lines
 import polars as pl
 import pyarrow.parquet as pq
+from told import Row, show
 
 from costops.flows.runtime import parquet
 from costops.transforms.tables import CORE_CHARGE
 
-Row = tuple[str, str, str, str]
 P = ParamSpec("P")
 R = TypeVar("R")
 RUN = ("-m", "costops.flows.command", "run", "-q", "--format", "json", "--stage", "ingest")
@@ -251,12 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = asked.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
         found = table(Path(scratch), given.rows, many=given.many, day=given.day, odd=given.hostile)
-    if given.json:
-        print(json.dumps([dict(zip(("row", "what", "goal", "measured"), line, strict=True)) for line in found], indent=1))
-        return
-    print("| row | what | goal | measured |\n|---|---|---|---|")
-    for line in found:
-        print(f"| {' | '.join(line)} |")
+    show(found, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+from told import show
 
 from costops.transforms.charge import pico_sql, price_cells, tokens_first_sql
 from costops.transforms.prices.book import book
@@ -155,16 +157,20 @@ def response(row):
     return ModelResponse(model=row[1], usage=Usage(prompt_tokens=row[3], completion_tokens=row[5],
                          total_tokens=row[3] + row[5], prompt_tokens_details=cached))
 
-def rate(call, given):
-    start, done = time.process_time(), 0
-    for one in given:
-        try:
-            call(one)
-            done += 1
-        except Exception:
-            pass
-    return done / (time.process_time() - start)
+def known(row):
+    try:
+        litellm.cost_per_token(model=row[1], prompt_tokens=row[3], completion_tokens=row[5])
+    except Exception:  # it raises a bare one for a model that it does not know; such rows are left out of both rates
+        return False
+    return True
 
+def rate(call, given):
+    start = time.process_time()
+    for one in given:
+        call(one)
+    return len(given) / (time.process_time() - start)
+
+rows = [row for row in rows if known(row)]
 made = [response(row) for row in rows]
 rate(lambda one: litellm.completion_cost(one), made[:50])
 print(json.dumps({
@@ -185,15 +191,16 @@ def _litellm(rows: list[tuple[Any, ...]], python: str) -> list[tuple[str, float 
 
 
 def _rate(call: Callable[[tuple[Any, ...]], None], rows: list[tuple[Any, ...]]) -> float:
-    start = time.process_time()
-    done = 0
+    """Calls per CPU second, of the rows that the peer can price: a refusal costs other time than an answer."""
+    known = []
     for row in rows:
-        try:
+        with suppress(LookupError, ValueError):
             call(row)
-        except (LookupError, ValueError):
-            continue
-        done += 1
-    return done / (time.process_time() - start)
+            known.append(row)
+    start = time.process_time()
+    for row in known:
+        call(row)
+    return len(known) / (time.process_time() - start)
 
 
 def peak(folder: Path, work: str) -> tuple[float, float]:
@@ -300,13 +307,7 @@ def main() -> None:
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         found = table(asked.dir or Path(scratch), asked.rows, asked.litellm)
-    if asked.json:
-        names = ("row", "what", "goal", "measured")
-        print(json.dumps([dict(zip(names, line, strict=True)) for line in found], indent=1))
-        return
-    print("| row | what | goal | measured |\n|---|---|---|---|")
-    for line in found:
-        print(f"| {' | '.join(line)} |")
+    show(found, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from pathlib import Path
 
 import lines
 import psutil
-from ingest import Row, apart
+from ingest import apart
+from told import Row, show
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.flows.server import Prefect
@@ -186,12 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             found += orchestrated(home, base / "logs", given.again)
         finally:
             server.stop()
-    if given.json:
-        print(json.dumps([dict(zip(("row", "what", "goal", "measured"), line, strict=True)) for line in found], indent=1))
-        return
-    print("| row | what | goal | measured |\n|---|---|---|---|")
-    for line in found:
-        print(f"| {' | '.join(line)} |")
+    show(found, as_json=given.json)
 
 
 if __name__ == "__main__":

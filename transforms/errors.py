@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class CostopsError(Exception):
     """A run cannot go on. One sentence: what, where, expected, got, next step.
@@ -32,3 +34,12 @@ class Refused(CostopsError):
 
 class Conflict(Refused):
     """Another writer replaced what this one had read: do it again on the new base."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known: the known one that was perhaps meant, else all of them."""
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}."

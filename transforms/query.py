@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,24 @@ class Moved(Usage):
     """
 
 
-def ask(connection: Connection, sql: str) -> pl.DataFrame:
-    """The rows of a person's query: one SELECT, which changes nothing; anything else is refused with a sentence."""
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """What the engine says as one sentence: `Moved` where a file is the trouble, else `Usage`."""
     try:
-        told = connection.extract_statements(sql)
-        if [one.type.name for one in told] != ["SELECT"]:
-            raise Usage("the query was refused: it must be one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE).")
-        return frame(connection, sql)
+        yield
     except Error as error:
         refused = Moved if type(error) is Error or isinstance(error, _FILE_TROUBLE) else Usage
         raise refused(f"the query was refused: {str(error).strip().splitlines()[0]}") from None
+
+
+def ask(connection: Connection, sql: str) -> pl.DataFrame:
+    """The rows of a person's query: one SELECT, which changes nothing; anything else is refused with a sentence."""
+    try:
+        with told_plainly():
+            told = connection.extract_statements(sql)
+            if [one.type.name for one in told] != ["SELECT"]:
+                raise Usage("the query was refused: it must be one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE).")
+            return frame(connection, sql)
     except pl.exceptions.PolarsError as error:
         raise Usage(f"the query's result cannot be shown ({str(error).splitlines()[0]}): give each column a name of "
                     "its own, and cast what is no plain value, for example CAST(x AS VARCHAR).") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import polars as pl
 from costops.flows.commands.show import emit
 from costops.flows.runtime import clock
 from costops.flows.runtime.settings import Settings, load
-from costops.transforms.errors import Refused, Usage
+from costops.transforms.errors import Refused, Usage, nearest
 
 SHOWN = ("provider", "model_id", "region", "service_tier", "mode", "unit", "price_usd", "per", "min_input",
          "valid_from", "valid_to", "price_source")
@@ -59,11 +58,9 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
     at = _at(args)
     rows = _book(settings).filter(pl.col("retracted_at").is_null(), pl.col("valid_from") <= at, pl.col("valid_to") > at)
     if args.provider:
-        known = rows["provider"].unique().sort().to_list()
+        known = set(rows["provider"])
         if args.provider not in known:
-            near = difflib.get_close_matches(args.provider, known, n=1)
-            raise Usage(f"--provider {args.provider!r} has no price in force; "
-                        + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."))
+            raise Usage(f"--provider {args.provider!r} has no price in force; {nearest(args.provider, known)}")
         rows = rows.filter(pl.col("provider") == args.provider)
     if args.names:
         rows = rows.filter(pl.any_horizontal(pl.col("model_id").str.contains(name, literal=True) for name in args.names))

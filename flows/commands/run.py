@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from costops.flows.commands.show import emit
 from costops.flows.runtime.settings import Settings, config_path, load
-from costops.transforms.errors import Usage
+from costops.transforms.errors import Usage, nearest
 
 if TYPE_CHECKING:
     from costops.flows.tasks.outcome import Outcome
@@ -25,9 +24,10 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args.config)
     _known(args.source, [one.name for one in settings.sources], "--source")
     _known(args.stage, list(STAGES), "--stage")
-    with _home(settings):
-        outcome = _nightly(settings)(config=str(config_path(args.config).resolve()), start=day_of(args.start, "--from"),
-                       end=day_of(args.end, "--to"), sources=args.source or None, stages=args.stage or None)
+    _prefect_here(settings)
+    outcome = _nightly(settings)(
+        config=str(config_path(args.config).resolve()), start=day_of(args.start, "--from"), end=day_of(args.end, "--to"),
+        sources=args.source or None, stages=args.stage or None)
     return told(settings, outcome, args.format)
 
 
@@ -47,8 +47,6 @@ def _with_prefect(settings: Settings) -> bool:
 
     Without an API Prefect starts a server of its own for as long as the run lasts.
     """
-    if settings.run.engine != "local":
-        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     return bool(os.environ.get("PREFECT_API_URL")) or settings.run.engine != "local"
 
 
@@ -71,12 +69,13 @@ def told(settings: Settings, outcome: Outcome, form: str) -> int:
 
 def backfill(args: argparse.Namespace) -> int:
     """A range of days again; with --dry-run only the plan."""
-    from costops.flows.backfill import backfill as flow_of_days
-
     if not args.start or not args.end:
         raise Usage("backfill needs --from DAY and --to DAY.")
     settings = load(args.config)
     _known(args.source, [one.name for one in settings.sources], "--source")
+    _prefect_here(settings)
+    from costops.flows.backfill import backfill as flow_of_days
+
     flow = flow_of_days if _with_prefect(settings) else flow_of_days.fn
     days: Any = {"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")}     # the flow checks them
     outcome = flow(config=str(config_path(args.config).resolve()), days=days,
@@ -123,17 +122,13 @@ def day_of(text: str | None, option: str) -> date | None:
 
 
 def _known(given: list[str], known: list[str], option: str) -> None:
-    import difflib
-
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
-            raise Usage(f"{option} {name!r} is not known; {hint}")
+            raise Usage(f"{option} {name!r} is not known; {nearest(name, known)}")
 
 
-@contextmanager
-def _home(settings: Settings) -> Iterator[None]:
-    """Prefect keeps its own files in the workspace, never in the user's home."""
+def _prefect_here(settings: Settings) -> None:
+    """Before Prefect is imported: it keeps its own files in the workspace, never in the user's home."""
     os.environ.setdefault("PREFECT_HOME", str(settings.home / ".prefect"))
-    yield
+    if settings.run.engine != "local":      # beside the workers a server of its own starts slowly
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")

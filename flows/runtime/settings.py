@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from costops.flows.runtime.contract import Contract, iso_day
 from costops.flows.runtime.engine import Engine
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.buckets.kinds import USAGE_FORMAT
-from costops.transforms.errors import Usage
+from costops.transforms.errors import Usage, nearest
 from costops.transforms.providers import FORMAT
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -374,6 +374,5 @@ def _keys_at(place: list[str]) -> list[str]:
     return [name for name in model.model_fields if name != "home"]
 
 
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return f"; {nearest(word, known).rstrip('.')}"

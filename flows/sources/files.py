@@ -108,8 +108,10 @@ def prepare(found: Found, scratch: Path) -> Prepared:
 def short_lines(prepared: Prepared, scratch: Path) -> Prepared:
     """The same input with each overlong line replaced by an empty object's worth of nothing, and reported.
 
-    Only for files on which the reader gave up: it copies the file once, in pieces, with flat memory.
+    Only for files on which the reader gave up: it copies the file once, in pieces, with flat memory. Lines of CSV get
+    one kind of end: the reader takes no file that mixes them.
     """
+    one_end = is_csv(prepared.found.uri)
     target = scratch / f"{hashlib.sha256(prepared.found.uri.encode()).hexdigest()[:24]}.short"
     troubles = list(prepared.troubles)
     with prepared.path.open("rb") as source, target.open("wb") as out:
@@ -120,7 +122,7 @@ def short_lines(prepared: Prepared, scratch: Path) -> Prepared:
                 dropped = True
                 troubles.append(Trouble("line_too_long", f"a line of more than {LARGEST_LINE >> 20} MiB", 0, number))
             if not dropped:
-                out.write(piece)
+                out.write(piece.replace(b"\r\n", b"\n").replace(b"\r", b" ") if one_end else piece)
             if piece.endswith(b"\n"):
                 if dropped:
                     out.write(b"?\n")

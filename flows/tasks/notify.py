@@ -197,7 +197,7 @@ def _try(send: Any, host: str) -> None:
     """Three attempts; the address itself is never in a message, it may hold a token."""
     try:
         tenacity.retry(stop=tenacity.stop_after_attempt(ATTEMPTS), reraise=True,
-                       wait=tenacity.wait_exponential_jitter(initial=0.5, max=5),
+                       wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=5),
                        retry=tenacity.retry_if_exception_type(
                            (httpx.TransportError, OSError, smtplib.SMTPServerDisconnected)))(send)()
     except (httpx.HTTPError, httpx.InvalidURL, OSError, smtplib.SMTPException) as error:

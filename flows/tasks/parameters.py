@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from costops.flows.runtime.settings import Settings
-from costops.transforms.errors import Usage
+from costops.transforms.errors import Usage, nearest
 from costops.transforms.window import Window
 
 MOST_DAYS = 1100
@@ -61,7 +60,5 @@ def known_sources(settings: Settings, names: Sequence[str] | None) -> tuple[str,
     known = [source.name for source in settings.sources]
     for name in names or ():
         if name not in known:
-            close = get_close_matches(name, known, n=1, cutoff=0.4)
-            raise Usage(f"No source is called {name!r}; " + (
-                f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."))
+            raise Usage(f"No source is called {name!r}; {nearest(name, known)}")
     return tuple(names or ())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.s3 import S3
 from tests.faults.scene import Nursery, Scene
-from tests.unit.flows.conftest import Workspace
+from tests.unit.flows.conftest import make_workspace  # noqa: F401  a fixture
 
 
 @pytest.fixture(scope="session")
@@ -46,14 +46,3 @@ def _s3_environment(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs in the test's own process finds the server too."""
     for name, value in s3.env.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def make_workspace(tmp_path: Path) -> Callable[[str], Workspace]:
-    """Workspaces whose lake is on a disk and whose runs are in this process."""
-
-    def make(name: str) -> Workspace:
-        (tmp_path / name).mkdir()
-        return Workspace(tmp_path / name)
-
-    return make

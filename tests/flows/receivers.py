@@ -23,6 +23,17 @@ class Web:
 
 
 @contextmanager
+def served(server: socketserver.BaseServer) -> Iterator[None]:
+    """The server answers in a thread of its own until the block ends."""
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def web() -> Iterator[Web]:
     kept = Web()
 
@@ -43,12 +54,8 @@ def web() -> Iterator[Web]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     kept.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         yield kept
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Mail:
@@ -94,9 +101,5 @@ def mail() -> Iterator[Mail]:
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     kept.url = f"smtp://robot:pass%20word@127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(server):
         yield kept
-    finally:
-        server.shutdown()
-        server.server_close()

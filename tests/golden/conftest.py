@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import shared_data
 
 _REGIONS = ("inference_geo", "vertex_location", "data_residency", "region")
 _EXTRAS = {"input_audio_tokens": "audio_input_tokens", "output_audio_tokens": "audio_output_tokens",
@@ -59,8 +60,13 @@ def _extra_text(note: str) -> list[str]:
 @pytest.fixture(scope="session")
 def golden() -> list[tuple[dict[str, str], dict[str, Any]]]:
     """(row as published, row as usage)."""
-    return [(row, as_usage(row)) for name in ("golden_costs.csv", "published_costs.csv")
-            for row in golden_rows(Path(__file__).with_name(name))]
+    return [(row, as_usage(row)) for row in golden_rows(Path(__file__).with_name("published_costs.csv"))]
+
+
+@pytest.fixture(scope="session")
+def handed() -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """The same of the shared golden costs."""
+    return [(row, as_usage(row)) for row in golden_rows(shared_data() / "golden" / "golden_costs.csv")]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ from costops.transforms.errors import Usage
 from costops.transforms.prices.book import book, overlaps
 from costops.transforms.prices.explain import explain
 from costops.transforms.tables import CORE_PRICE
-from tests.replay.server import KEY, SAMPLES, Provider, serving
+from tests.replay.catalogues import azure_page, google_page
+from tests.replay.server import KEY, Provider, serving
 
 CONFIG = """
 [[price_feeds]]
@@ -184,11 +185,12 @@ def test_a_slip_of_units_is_refused_at_once(clouds: Clouds, tmp_path: Path, caps
 
 def test_saved_pages_are_taken_in_without_the_network(tmp_path: Path) -> None:
     place = Workspace(tmp_path, "")
-    assert place.prices("update", "--from", str(SAMPLES / "azure_retail_prices.json"), "-q") == 0
+    (tmp_path / "azure.json").write_text(json.dumps(azure_page()))
+    assert place.prices("update", "--from", str(tmp_path / "azure.json"), "-q") == 0
     assert place.price("gpt-4o-2024-11-20", "uncached_input", provider="azure.ai.openai") == Decimal("2.5")
     folder = tmp_path / "pages"
     folder.mkdir()
-    (folder / "1.json").write_bytes((SAMPLES / "google_catalog_skus.json").read_bytes())
+    (folder / "1.json").write_text(json.dumps(google_page()))
     assert place.prices("update", "--from", str(folder), "-q") == 0
     assert place.price("gemini-2.5-flash", "output", provider="gcp.vertex_ai") == Decimal("2.5")
     assert place.price("gpt-4o-2024-11-20", "uncached_input", provider="azure.ai.openai") == Decimal("2.5")
@@ -208,7 +210,7 @@ def test_a_catalogue_that_does_not_answer_stops_no_other(
 
 
 def test_another_currency_and_another_file_are_refused_by_name() -> None:
-    page = json.loads((SAMPLES / "azure_retail_prices.json").read_text())
+    page = azure_page()
     page["Items"][0]["currencyCode"] = "EUR"
     with pytest.raises(Usage, match="prices are in EUR; ask for USD"):
         CATALOGUE["azure.retail_prices"].read([json.dumps(page).encode()])

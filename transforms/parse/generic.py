@@ -13,12 +13,11 @@ input that comes twice is not.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from costops.transforms.errors import Usage
+from costops.transforms.errors import Usage, nearest
 from costops.transforms.parse import vendor
 from costops.transforms.parse.format import COUNT, NUMBER, TEXT, Fields, Format, leaves
 from costops.transforms.tables import CORE_USAGE
@@ -187,9 +186,7 @@ def _literal(text: str) -> str:
 def _one_of(what: str, names: Any, known: tuple[str, ...]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            raise Usage(f"{what}: {name!r} is unknown{f'; did you mean {near[0]!r}?' if near else ''} "
-                        f"(known: {', '.join(known)})")
+            raise Usage(f"{what}: {name!r} is unknown; {nearest(str(name), known)}")
 
 
 USAGE = build({})

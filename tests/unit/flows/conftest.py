@@ -15,6 +15,7 @@ from costops.flows.command import main
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import open_store
 from costops.transforms.tables import TABLE
+from tests.unit.flows.spend import Place
 
 NOON = 1_793_275_200    # 2026-10-29T12:00:00Z
 
@@ -72,6 +73,12 @@ class Workspace:
 def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace."""
     return Workspace(tmp_path)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A lake to be filled with spend."""
+    return Place(tmp_path, monkeypatch)
 
 
 @pytest.fixture

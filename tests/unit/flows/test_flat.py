@@ -26,24 +26,17 @@ def charges(workspace: Workspace) -> dict[str, str]:
     return {key: value for key, value in workspace.digest().items() if key.startswith("core_charge/")}
 
 
-def test_a_day_sorted_in_stretches_has_the_same_bytes(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "least"), [("MOST_SORTED", 50), ("MOST_GROUPS", 1)],
+                         ids=["a_day_sorted_in_stretches", "row_groups_priced_apart"])
+def test_how_a_day_is_cut_changes_no_byte(make_workspace: Make, monkeypatch: pytest.MonkeyPatch, limit: str,
+                                          least: int) -> None:
     whole, cut = make_workspace("whole"), make_workspace("cut")
     for one in (whole, cut):
         one.log("a.jsonl", RECORDS)
     assert whole.run() == 0
-    monkeypatch.setattr(merge, "MOST_SORTED", 50)
+    monkeypatch.setattr(merge, limit, least)
     assert cut.run() == 0
     assert charges(cut) == charges(whole)
-
-
-def test_row_groups_priced_apart_have_the_same_bytes(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = make_workspace("one"), make_workspace("two")
-    for workspace in (one, two):
-        workspace.log("a.jsonl", RECORDS)
-    assert one.run() == 0
-    monkeypatch.setattr(merge, "MOST_GROUPS", 1)
-    assert two.run() == 0
-    assert charges(two) == charges(one)
 
 
 def test_rows_put_together_with_kept_ones_have_the_bytes_of_one_delivery(make_workspace: Make) -> None:

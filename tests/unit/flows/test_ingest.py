@@ -311,12 +311,14 @@ def test_rows_of_a_csv_file_that_are_none_are_set_aside_and_the_good_ones_go_in(
     (folder / "good.csv").write_bytes(header + b"\n".join(rows) + b"\n")
     (folder / "twice.csv").write_bytes(header.replace(b"team", b"model") + rows[0] + b"\n")
     (folder / "nothing.csv").write_bytes(b"")
+    (folder / "ends.csv").write_bytes(header.replace(b"\n", b"\r\n") + rows[0].replace(b"1,", b"7,", 1) + b"\n\n"
+                                      + rows[0].replace(b"1,", b"8,", 1).replace(b",a", b",f\rg") + b"\r\n")
     workspace.configure('[[sources]]\nname = "own"\nkind = "generic.usage"\nuri = "own/*.csv"\n')
     assert workspace.run() == 0
     charges = workspace.read("core_charge").filter(pl.col("source") == "own").sort("record_id")
     assert charges.select("record_id", "provider", "service_tier", "team").rows() == [
         ("openai:1", "openai", "batch", "a"), ("openai:3", "openai", "standard", "b\nc"),
-        ("x_ai:6", "x_ai", "standard", "e")]
+        ("openai:7", "openai", "batch", "a"), ("openai:8", "openai", "batch", "f g"), ("x_ai:6", "x_ai", "standard", "e")]
     findings = workspace.read("core_finding").filter(pl.col("source") == "own").sort("uri", "line")
     assert findings.select("uri", "reason", "line").rows() == [
         ("own/good.csv", "malformed_record", 3), ("own/good.csv", "bad_row", 6), ("own/good.csv", "bad_row", 7),
