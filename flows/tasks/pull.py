@@ -82,7 +82,7 @@ def pull_all(run: Run, sources: Sequence[Source]) -> dict[str, list[Found] | Exc
 
 def _work(run: Run, todo: SimpleQueue[Source], turns: Turns, done: dict[str, list[Found] | Exception]) -> None:
     """Pull one source after the other until none is left."""
-    while not todo.empty():
+    while True:
         try:
             source = todo.get_nowait()
         except Empty:
