@@ -4,19 +4,21 @@
     python -m tests.faults.table 1 2 S3             only these rows
     python -m tests.faults.table --page             the table of docs/faults.md, without running anything
 
-Rows 1 to 47 are faults of a pipeline; rows S1 to S14 what an attacker or a careless hand may do.
+Rows 1 to 47 are faults of a pipeline; rows S1 to S14 what an attacker or a careless hand may do. Each test runs once,
+in one pytest of two processes; what it says goes to standard error while it runs, the table to standard output. After
+Ctrl-C the table tells which rows had not been run.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import chdir, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree as ET
+
+import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -253,37 +255,53 @@ def seen(row: Row, told: Mapping[str, tuple[str, float]]) -> str:
             return state
     left = [state for state, _ in found if state.startswith("left out")]
     word = "as expected" if len(left) < len(found) else "LEFT OUT"
-    return f"{word} ({len(found) - len(left)} tests, {sum(s for _, s in found):.0f} s{'; ' + left[0] if left else ''})"
+    count = len(found) - len(left)
+    return (f"{word} ({count} test{'' if count == 1 else 's'}, {sum(s for _, s in found):.0f} s"
+            f"{'; ' + left[0] if left else ''})")
 
 
-def outcomes(rows: Sequence[Row]) -> dict[str, tuple[str, float]]:
-    """Run the tests of these rows; node id -> how it ended and seconds."""
-    wanted = sorted({test for row in rows for test in row.tests})
-    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
-        subprocess.run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report.name}", "-o",
-         "junit_family=xunit1", *wanted],
-                       cwd=REPO, check=False, stdout=sys.stderr)
-        cases = ET.parse(report.name).getroot().iter("testcase")  # noqa: S314  written by the line above
-        return {f"{case.get('file')}::{case.get('name')}": (_state(case), float(case.get("time", 0))) for case in cases}
+@dataclass
+class Ear:
+    """Listens to pytest: node id -> how the test ended, and its seconds with setting up and tearing down."""
+
+    told: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        state, seconds = self.told.get(report.nodeid, ("passed", 0.0))
+        if not report.passed:
+            state = f"{'FAILED' if report.failed else 'left out'}: {_why(report)}"
+        self.told[report.nodeid] = state, seconds + report.duration
 
 
-def _state(case: ET.Element) -> str:
-    for kind, word in (("failure", "FAILED"), ("error", "FAILED"), ("skipped", "left out")):
-        if (told := case.find(kind)) is not None:
-            return f"{word}: {(told.get('message') or '').splitlines()[0][:120]}"
-    return "passed"
+def _why(report: pytest.TestReport) -> str:
+    """The reason of a failure or of leaving out, in one line."""
+    if isinstance(report.longrepr, tuple):
+        text = report.longrepr[2].removeprefix("Skipped: ")
+    else:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        text = crash.message if crash else report.longreprtext
+    return next(iter(text.splitlines()), "")[:120]
+
+
+def outcomes(rows: Sequence[Row], *, workers: int = 2) -> dict[str, tuple[str, float]]:
+    """Run the tests of these rows, each once; node id -> how it ended and seconds."""
+    wanted, ear = sorted({test for row in rows for test in row.tests}), Ear()
+    with chdir(REPO), redirect_stdout(sys.stderr):
+        pytest.main(["-vv", "-n", str(workers), "--dist", "loadfile", *wanted], plugins=[ear])
+    return ear.told
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="The table of faults: expected and seen.")
     parser.add_argument("numbers", nargs="*", metavar="ROW", help="only these rows")
     parser.add_argument("--page", action="store_true", help="print the table of the documentation, run nothing")
+    parser.add_argument("--workers", type=int, default=2, help="processes that run the tests; default 2")
     given = parser.parse_args()
     if given.page:
         print(page(), end="")
         return 0
     rows = [row for row in ROWS if not given.numbers or row.number in given.numbers]
-    told, bad = outcomes(rows), 0
+    told, bad = outcomes(rows, workers=given.workers), 0
     for row in rows:
         state = seen(row, told)
         bad += not state.startswith("as expected")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tests.faults.table import REPO, ROWS, page, seen
+import pytest
+
+from tests.faults.table import REPO, ROWS, Ear, page, seen
 from tests.test_docs import functions
 
 
@@ -34,3 +36,15 @@ def test_a_failure_and_a_test_that_did_not_run_are_told() -> None:
     assert seen(row, told | {row.tests[0]: ("FAILED: no", 1.0)}) == "FAILED: no"
     assert seen(row, {row.tests[0]: ("passed", 1.0)}).startswith("NOT RUN")
     assert seen(row, dict.fromkeys(row.tests, ("left out: no right", 0.0))).startswith("LEFT OUT")
+
+
+def test_what_pytest_reports_of_a_test_is_one_word_and_its_time() -> None:
+    ear = Ear()
+    for name, when, outcome, text in (("good", "setup", "passed", None), ("good", "call", "passed", None),
+                                      ("bad", "call", "failed", "assert 1 == 2\n  more"),
+                                      ("bad", "teardown", "passed", None),
+                                      ("none", "setup", "skipped", ("file.py", 3, "Skipped: no right to mount"))):
+        ear.pytest_runtest_logreport(pytest.TestReport(
+            f"t.py::{name}", ("t.py", 1, name), {}, outcome, text, when, duration=0.5))  # type: ignore[arg-type]
+    assert ear.told == {"t.py::good": ("passed", 1.0), "t.py::bad": ("FAILED: assert 1 == 2", 1.0),
+                        "t.py::none": ("left out: no right to mount", 0.5)}
