@@ -127,8 +127,18 @@ def _access(source: Source, turns: Turns) -> Access:
     for name in (source.api_key_env, source.secret_env):
         if name and not os.environ.get(name):
             raise Usage(f"sources.{source.name}: the environment variable {name} is not set; set it and run again.")
+    patience = _timeout(source)
+    client = {"turns": turns, "sleep": turns.sleep, **({"timeout": patience} if patience else {})}
     return Access(
         key=os.environ.get(source.api_key_env) if source.api_key_env else None,
         secret=os.environ.get(source.secret_env) if source.secret_env else None, base_url=source.base_url,
         key_from=f"${source.api_key_env}", options=source.options,
-        client={} if source.kind == "aws.cost_explorer" else {"turns": turns, "sleep": turns.sleep})
+        client={} if source.kind == "aws.cost_explorer" else client)
+
+
+def _timeout(source: Source) -> float | None:
+    """Seconds without a byte after which a request is asked again, where the source sets them."""
+    told = source.options.get("timeout")
+    if told is not None and (isinstance(told, bool) or not isinstance(told, int | float) or told <= 0):
+        raise Usage(f"sources.{source.name}: options.timeout is {told!r}; write seconds above 0, for example 120.")
+    return told

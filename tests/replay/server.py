@@ -1,7 +1,8 @@
 """A server on loopback that answers as the providers do, with their faults, over data made from a seed.
 
 Page cursors are bound to the query, limits count buckets, keys are checked, and a share of all requests fails: with
-429 and the provider's own headers, 500, 529, or a connection cut in the middle of the body.
+429 and the provider's own headers, 500, 529, or a connection cut in the middle of the body. Beside these a server may
+fall silent, trickle, or tell a page otherwise each time it is asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import sleep
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -36,6 +37,11 @@ class Provider:
     restated: dict[date, int] = field(default_factory=dict)
     stuck: bool = False
     foreign: bool = False
+    silent: dict[str, int] = field(default_factory=dict)
+    """`nothing`, `half`, `trickle` -> how many of the first asks of each question are answered so, and never whole."""
+    changing: bool = False
+    """A page tells other figures each time it is asked for."""
+    telling: int = 0
     expired_cursors: bool = False
     fail_after: int | None = None
     price_factor: float = 1.0
@@ -49,12 +55,16 @@ class Provider:
     busy: int = 0
     most_at_once: int = 0
     lock: Lock = field(default_factory=Lock)
+    over: Event = field(default_factory=Event)
 
     def fault(self, what: str) -> str | None:
         """The fault of this request, if any; no request fails more than three times."""
         with self.lock:
             self.asked[what] += 1
             times = self.asked[what]
+            self.telling = times if self.changing else 0
+        if quiet := next((how for how, most in self.silent.items() if times <= most), None):
+            return quiet
         if times > 3 or not self.faults:
             return None
         draw = random.Random(f"{self.seed}|{what}|{times}")
@@ -65,7 +75,7 @@ class Provider:
 
 def rows_of(day: date, salt: str, provider: Provider) -> list[dict[str, Any]]:
     """The rows of one day, from the day alone; a restated day has other figures."""
-    draw = random.Random(f"{day}|{salt}|{provider.restated.get(day, 0)}")
+    draw = random.Random(f"{day}|{salt}|{provider.restated.get(day, provider.telling)}")
     found = []
     for model in ("gpt-5-mini-2025-08-07", "gpt-4o-2024-08-06")[: draw.randint(0, 2)]:
         plain, cached = draw.randint(1, 90_000), draw.randint(0, 9_000)
@@ -256,7 +266,9 @@ class _Handler(BaseHTTPRequestHandler):
             over = provider.fail_after is not None and provider.answered >= provider.fail_after
         fault = "401" if over else provider.fault(what)
         status, told = self._told(parts.path, query, body) if not over else (401, {"error": {"code": "expired"}})
-        if fault == "429":
+        if fault in provider.silent:
+            self._fall_silent(fault, json.dumps(told).encode())
+        elif fault == "429":
             self._send(429, {"error": {"type": "rate_limit_error", "message": "slow down"}}, {
                 "retry-after": "1", "x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after": "3"})
         elif fault in ("500", "529"):
@@ -267,6 +279,25 @@ class _Handler(BaseHTTPRequestHandler):
                     provider.answered += 1
                     provider.served.append(what)
             self._send(status, told, cut=fault == "cut")
+
+    def _fall_silent(self, how: str, content: bytes) -> None:
+        """No answer, half of one, or one byte after the other, until the client has gone or the server ends."""
+        self.close_connection = True
+        if how == "nothing":
+            self.provider.over.wait(5)
+            return
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        for at in range(len(content) // 2, len(content) - 1) if how == "trickle" else ():
+            if self.provider.over.wait(0.02):
+                return
+            try:
+                self.wfile.write(content[at:at + 1])
+            except OSError:
+                return
+        self.provider.over.wait(5)
 
     def _told(self, path: str, query: Query, body: Any) -> tuple[int, Any]:
         if path.startswith("/v1/organizations/"):
@@ -308,10 +339,12 @@ def serving(provider: Provider) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"provider": provider})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    provider.over.clear()
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        provider.over.set()
         server.shutdown()
         server.server_close()

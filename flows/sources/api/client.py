@@ -31,6 +31,10 @@ class Rejected(Unreachable):
     """The provider refused the request itself (400): asking again will not help, asking otherwise may."""
 
 
+class _TooSlow(httpx.ReadTimeout):
+    """Bytes come, but the answer does not end."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A whole page as received, and what it says."""
@@ -43,8 +47,9 @@ class Answer:
 class Api:
     """Requests to one provider.
 
-    `key_from` says in errors where the key is set. `turns` is shared by pulls that run at once. `sleep` and `jitter` are
-    given by tests.
+    `key_from` says in errors where the key is set. `timeout`: seconds without a byte after which a request is asked
+    again; `longest_answer`: seconds that a whole answer may take, however steadily it trickles in. `turns` is shared by
+    pulls that run at once. `sleep` and `jitter` are given by tests.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Api:
     auth: tuple[str, str] | None = field(default=None, repr=False)
     attempts: int = 8
     timeout: float = 60.0
+    longest_answer: float = 600.0
     longest_wait: float = 300.0
     largest: int = 256 << 20
     turns: Turns = field(default_factory=Turns)
@@ -83,6 +89,8 @@ class Api:
             try:
                 with self.turns.at(host):
                     status, headers, content = self._once(method, url, params, body)
+            except httpx.TimeoutException as error:
+                last = str(error) if isinstance(error, _TooSlow) else f"nothing came for {self.timeout:g} s"
             except (httpx.TransportError, httpx.StreamError) as error:
                 last = f"{type(error).__name__}"
             else:
@@ -117,6 +125,7 @@ class Api:
         asked: list[tuple[str, str | int | float | bool | None]] = [*(params or [])]
         request = self._http.build_request(method, url, params=asked, json=body) if asked else \
             self._http.build_request(method, url, json=body)
+        began = time.monotonic()
         response = self._http.send(request, stream=True)
         try:
             parts: list[bytes] = []
@@ -126,6 +135,8 @@ class Api:
                 if size > self.largest:
                     raise Unreachable(f"{self.name}: an answer of {_bare(url)} is larger than {self.largest} bytes; "
                                       "ask for a shorter window.")
+                if time.monotonic() - began > self.longest_answer:
+                    raise _TooSlow(f"the answer was not whole after {self.longest_answer:g} s")
                 parts.append(part)
             return response.status_code, response.headers, b"".join(parts)
         finally:

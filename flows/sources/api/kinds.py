@@ -25,8 +25,8 @@ class Access:
     """How a source is reached. `key` and `secret` are values, from wherever the runtime keeps them; never shown.
 
     `key_from` names the place in errors (`$OPENAI_ADMIN_KEY`). `options` of the source: `scope`, `client_id` (Azure),
-    `project`, `table`, `location` (BigQuery), `width` (bucket), `services`. `client` are further arguments of `Api`.
-    Without a key Azure and Google are reached with their own sign-in.
+    `project`, `table`, `location` (BigQuery), `width` (bucket), `services`, `timeout` (seconds). `client` are further
+    arguments of `Api`. Without a key Azure and Google are reached with their own sign-in.
     """
 
     key: str | None = field(default=None, repr=False)
@@ -104,10 +104,14 @@ def _bigquery(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
 def _explorer(access: Access, window: Window) -> tuple[Api | None, list[Chain]]:
     """Through boto3 and its own chain of credentials; `key` and `secret` where they are given."""
     import boto3
+    from botocore.config import Config
 
+    patience = float(access.options.get("timeout", 60))
     client = boto3.session.Session().client("ce", region_name=str(access.options.get("region", "us-east-1")),
                           endpoint_url=access.base_url, aws_access_key_id=access.key,
-                          aws_secret_access_key=access.secret)
+                          aws_secret_access_key=access.secret, config=Config(
+                              retries={"mode": "standard", "max_attempts": 6}, connect_timeout=min(patience, 15),
+                              read_timeout=patience))
     return None, cloud_costs.cost_explorer(client, window, services=tuple(access.options.get("services", ())))
 
 
