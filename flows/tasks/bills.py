@@ -71,8 +71,7 @@ def take(run: Run, source: Source, prices: pl.DataFrame, *, pulled: Mapping[str,
     taken.read = True
     inputs = [Input(one.uri, path) for one in found
               if (path := one.store.fetch(one.listed.key, run.lake.scratch / "bills")) is not None]
-    options = Options(source.name, provider=source.provider, issuer=source.issuer, account=source.account_id,
-                      currency=source.currency, columns=source.columns)
+    options = options_of(source)
     if source.kind in USAGE_FORMAT:
         _usage(run, source, prices, inputs, options, taken)
     else:
@@ -81,6 +80,12 @@ def take(run: Run, source: Source, prices: pl.DataFrame, *, pulled: Mapping[str,
         feeds(run, form, inputs, options, taken, closed or {})
     hints.save(found)
     return taken
+
+
+def options_of(source: Source) -> Options:
+    """A source's constants, as readers of bills and feeds ask for them."""
+    return Options(source.name, provider=source.provider, issuer=source.issuer, account=source.account_id,
+                   currency=source.currency, columns=source.columns)
 
 
 class _Hints:
@@ -161,7 +166,8 @@ def _usage(run: Run, source: Source, prices: pl.DataFrame, inputs: Sequence[Inpu
         if lake.commit(CORE_CHARGE, part, path):
             taken.written.append((CORE_CHARGE, part))
             taken.days.add(day)
-    for day in sorted(old - days) if run.again else []:
+    first = lake.kept_from(f"raw/{source.name}") or date.min      # pages of days before were dropped by age
+    for day in sorted(day for day in old - days if day >= first) if run.again else []:
         if lake.remove(CORE_CHARGE, {**scope, "day": str(day)}):
             taken.days.add(day)
     con.close()

@@ -36,7 +36,7 @@ from costops.transforms.prices.feeds.listing import Listing
 
 STATE_KEY = "_state/price-feeds.json"
 LITELLM, OWN = "litellm", "own"
-_ROOT = "_prices"
+ROOT = "_prices"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def fingerprint(lake: Lake) -> str:
 
 def pages(lake: Lake, telling: Telling) -> list[bytes]:
     """The bytes of a telling."""
-    landing = Landing(lake, f"{_ROOT}/{telling.kind}")
+    landing = Landing(lake, f"{ROOT}/{telling.kind}")
     return [landing.read(name) for name in telling.names]
 
 
@@ -119,7 +119,7 @@ def with_catalogues(base: pl.DataFrame, found: Sequence[Listing], recorded_at: A
 def land_file(lake: Lake, kind: str, body: bytes) -> Telling:
     """A file as received, landed."""
     name = f"file/1_{sha256(body).hexdigest()[:16]}{'.json' if kind != OWN else '.yaml'}"
-    Landing(lake, f"{_ROOT}/{kind}").land(name, body)
+    Landing(lake, f"{ROOT}/{kind}").land(name, body)
     return Telling(kind, (name,), shipped_map() if kind == LITELLM else "")
 
 
@@ -140,7 +140,7 @@ def pulled(run: Run, feed: PriceFeed) -> Telling:
     catalogue = CATALOGUE[feed.kind]
     api = _client(feed)
     try:
-        made = pull(catalogue.chains(api, feed.services), Landing(run.lake, f"{_ROOT}/{feed.kind}"),
+        made = pull(catalogue.chains(api, feed.services), Landing(run.lake, f"{ROOT}/{feed.kind}"),
                     run.now.replace(tzinfo=None, microsecond=0))
     finally:
         api.close()

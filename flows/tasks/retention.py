@@ -1,8 +1,9 @@
 """How long each layer is kept: raw, core, out and reports go at their own age, into the archive where one is named.
 
 Detail goes before summary: `core_charge` by `core_days`, hours by `out_days`; days of spend, bills, invoices, prices,
-inputs, locks and reconciliations stay. What was dropped is remembered, so that a late record cannot pass for a whole
-day, and `verify` does not look for it.
+inputs, locks and reconciliations stay. Pulled pages go by `raw_days` where no figure rests on them any more
+(`spent_pages`), and pages of price catalogues where the book does not rest on them. What was dropped is remembered, so
+that a late record cannot pass for a whole day, and `verify` does not look for it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ import polars as pl
 from costops.flows.runtime.lake import KEPT_KEY, Lake
 from costops.flows.runtime.objects import Folder, Store, open_store
 from costops.flows.runtime.parquet import row_group
-from costops.flows.runtime.settings import Retention, Settings
+from costops.flows.runtime.settings import Settings
+from costops.flows.tasks import price_feeds
+from costops.flows.tasks.bills import options_of
+from costops.flows.tasks.month import closed_snapshots
+from costops.flows.tasks.spent_pages import spent_pages
 from costops.flows.tasks.targets import old_reports
 from costops.transforms import query
+from costops.transforms.billing.bill import Input
 from costops.transforms.tables import TABLE, TABLES, Table
 
 CORE = ("core_charge", "core_finding")
@@ -38,6 +44,8 @@ class Drop:
     key: str
     day: date
     does: str
+    kept_from: date | None = None
+    """Of a pulled page: the first day that the pages left of its source tell."""
 
 
 def plan(lake: Lake, settings: Settings, today: date) -> list[Drop]:
@@ -46,7 +54,7 @@ def plan(lake: Lake, settings: Settings, today: date) -> list[Drop]:
     does = "archive" if rules.archive else "drop"
     found = [*_partitions(lake, CORE, "core", rules.core_days, today, does),
              *_partitions(lake, OUT, "out", rules.out_days, today, does),
-             *_raw(lake, rules, today, does)]
+             *_raw(lake, settings, today, does)]
     for target in settings.workspace.publish:
         store = open_store(target, base=settings.home)
         found += [Drop("report", store.uri, key, date.fromisoformat(key.split("/")[1]), "drop")
@@ -66,20 +74,24 @@ def _partitions(lake: Lake, names: tuple[str, ...], layer: str, days: int, today
                 yield Drop(layer, lake.store.uri, lake.key(TABLE[name], part), day, does)
 
 
-def _raw(lake: Lake, rules: Retention, today: date, does: str) -> Iterator[Drop]:
-    """Pulled answers by the day in their key (`raw/<source>/<day>/...`); one without a day stays."""
-    if not rules.raw_days:
+def _raw(lake: Lake, settings: Settings, today: date, does: str) -> Iterator[Drop]:
+    """Pulled pages of the sources as they are configured; those of a source that is configured no more stay."""
+    if not settings.retention.raw_days:
         return
-    limit = today - timedelta(days=rules.raw_days)
-    for item in lake.store.list("raw/"):
-        for part in item.key.split("/"):
-            try:
-                day = date.fromisoformat(part.removeprefix("day="))
-            except ValueError:
-                continue
-            if day < limit:
-                yield Drop("raw", lake.store.uri, item.key, day, does)
-            break
+    limit = today - timedelta(days=settings.retention.raw_days)
+    closed = closed_snapshots(lake)
+    months = {month for periods in closed.values() for month in periods}
+    for source in settings.sources:
+        if source.is_pulled:
+            spent = spent_pages(lake, source, options_of(source), limit, months=months,
+                                closed=closed.get(source.name, {}))
+            for key, day in spent.pages:
+                yield Drop("raw", lake.store.uri, key, day, does, spent.kept_from)
+    needed = {name for one in price_feeds.accepted(lake) for name in one.names}
+    for item in lake.store.list(f"raw/{price_feeds.ROOT}/"):
+        at = Input(item.key, Path()).seen_at
+        if at is not None and at.date() < limit and item.key.split("/", 3)[3] not in needed:
+            yield Drop("raw", lake.store.uri, item.key, at.date(), does)
 
 
 def retain(lake: Lake, settings: Settings, today: date, *, dry_run: bool = False) -> pl.DataFrame:
@@ -95,7 +107,7 @@ def retain(lake: Lake, settings: Settings, today: date, *, dry_run: bool = False
                 if body is not None:
                     archive.put(one.key, body)
             store.delete(one.key)
-    return pl.DataFrame([vars(one) for one in drops], schema=PLAN)
+    return pl.DataFrame([{name: vars(one)[name] for name in PLAN} for one in drops], schema=PLAN)
 
 
 def _remember(lake: Lake, drops: list[Drop]) -> None:
@@ -106,6 +118,8 @@ def _remember(lake: Lake, drops: list[Drop]) -> None:
         if one.layer in ("core", "out"):
             after = one.day + timedelta(days=1)
             known[dataset] = max(known.get(dataset, after), after)
+        elif one.kept_from is not None:
+            known["/".join(one.key.split("/")[:2])] = one.kept_from
     if known:
         lake.store.put(KEPT_KEY, json.dumps({name: str(day) for name, day in sorted(known.items())}, indent=0).encode())
 

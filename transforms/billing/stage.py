@@ -80,6 +80,11 @@ def stage_bill(form: BillFormat, inputs: Sequence[Input], options: Options, scra
         pl.concat(found).unique("finding_id", maintain_order=True), tuple(tallies.values()))
 
 
+def read_tellings(form: BillFormat, delivery: Delivery, options: Options, folder: Path) -> list[Staged]:
+    """What one delivery tells of each period, not decided, with the rows under `folder`."""
+    return _staged(form, delivery, options, folder, [], {})
+
+
 def _staged(form: BillFormat, delivery: Delivery, options: Options, folder: Path, found: list[pl.DataFrame],
             tallies: dict[str, Tally]) -> list[Staged]:
     """The tellings of one delivery, one for each period that it has rows of or names."""
