@@ -88,20 +88,25 @@ FROM summed"""
 
 
 def pico_sql(usage: str, cells: str, *, keys: Sequence[str] = PRICE_KEYS, units: Collection[str] = PLAIN_UNITS,
-             carry: Sequence[str] = ()) -> str:
+             carry: Sequence[str] = (), each: bool = False, context: str = "u.input_tokens") -> str:
     """A SELECT of `carry`, the cell and the list cost in whole pico-dollars (`_pico`, BIGINT), to be summed or stored.
 
-    For batches whose only units are `units`, a subset of the plain ones. `_pico` is NULL where a row needs the full
-    route of `charge_sql` (no cell, no rate, no plain price, no fit): count these and price them there.
+    `units` are those that the batch can have. `_pico` is NULL where a row needs the full route of `charge_sql` (no
+    cell, no rate, no plain price, another unit than the plain ones, no fit): price these there. `each` adds the cost
+    of each plain unit (`_pico_<unit>`); `context` is the context that decides the price, -1 where it is not known.
     """
     on = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in keys)
+    plain = [name for name in PLAIN_UNITS if name in units]
+    rare = ", ".join(f"u.{unit.column}" for unit in UNITS if unit.name in units and unit.name not in _USUAL)
     terms = " + ".join(f"coalesce(u.{name}_tokens * c.n_{name}, CASE WHEN u.{name}_tokens = 0 THEN 0 END)"
-                       for name in PLAIN_UNITS if name in units)
+                       for name in plain)
     carried = "".join(f"u.{name}, " for name in carry)
-    return f"""SELECT {carried}c.cell AS _cell, CASE WHEN c.plain THEN try({terms}) END AS _pico
+    costs = "".join(f", try(u.{name}_tokens * c.n_{name}) AS _pico_{name}" for name in plain if each)
+    fits = f"c.plain AND coalesce(greatest({rare}), 0) = 0" if rare else "c.plain"
+    return f"""SELECT {carried}c.cell AS _cell, CASE WHEN {fits} THEN try({terms}) END AS _pico{costs}
 FROM {usage} AS u LEFT JOIN {cells} AS c ON {on}
 AND u.used_at >= c.used_from AND u.used_at < c.used_to
-AND u.input_tokens >= c.min_input AND u.input_tokens < c.max_input
+AND {context} >= c.min_input AND {context} < c.max_input
 AND u.reasoning_tokens >= c.min_reasoning AND u.reasoning_tokens < c.max_reasoning"""
 
 

@@ -5,7 +5,7 @@ one with more output, then more input, then the later time wins (a streamed mess
 equals the input whose id sorts first, then the earlier record.
 
 Days that hold nothing yet are written as a stream: the rows sorted by what varies in them only, priced a row group
-at a time (`groups_statement`, `sorted_select`, `rates_statement`, `costs_select`). Days that hold rows already are
+at a time (`groups_statement`, `picked_select`, `rates_statement`, `costs_select`). Days that hold rows already are
 put together from both (`priced_statement`, `day_select`). Both give the same rows in the same order.
 """
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from costops.transforms.charge import PRICE_KEYS, charge_sql
+from costops.transforms.charge import PRICE_KEYS, charge_sql, pico_sql
 from costops.transforms.fields import Type
+from costops.transforms.prices.cells import PLAIN_UNITS
 from costops.transforms.tables import CORE_CHARGE, CORE_USAGE
 from costops.transforms.units import INPUT_LEAVES, UNITS
 
@@ -55,10 +56,9 @@ _REPEATED = tuple(name for name in CORE_USAGE.columns if CORE_USAGE.type_of(name
 _ROW_COSTS = ("list_cost_usd", "effective_cost_usd", "request_cost_usd", "price_status", "price_id", "price_source",
               "unpriced_low_usd", "unpriced_high_usd")
 _UNIT_OF = {unit.column: unit for unit in UNITS}
+_PLAIN = frozenset(PLAIN_UNITS)
 MOST_SORTED = 1_000_000
-"""So many rows are sorted at once: DuckDB's sort spills, but what it must hold grows with the rows all the same."""
-
-_PLACE = "u.used_at::DATE, g._rank, hour(u.used_at)"
+"""So many rows are sorted at once, in memory."""
 MOST_GROUPS = 5_000
 """Prices are looked up by group up to so many groups; beyond, by the columns that decide them."""
 
@@ -135,34 +135,25 @@ SELECT *, (row_number() OVER (ORDER BY _rank))::INTEGER - 1 AS _group FROM (
 
 
 def places_select(shape: Layout, where: str) -> str:
-    """How many rows lie at which place of the order: day, rank, hour, count."""
-    return f"""SELECT {_PLACE}, count(*) FROM usage AS u JOIN groups AS g ON {_same_group(shape)}
-WHERE {where} GROUP BY ALL ORDER BY ALL"""
-
-
-def stretches(places: Sequence[tuple[object, ...]]) -> list[str]:
-    """Conditions that cut the order into stretches of at most `MOST_SORTED` rows, or of one hour of a group."""
-    starts, rows = [], 0
-    for day, rank, hour, count in places:
-        if rows and rows + int(str(count)) > MOST_SORTED:
-            starts.append(f"(DATE '{day}', {rank}, {hour})")
-            rows = 0
-        rows += int(str(count))
-    ends = [*starts, None]
-    return [" AND ".join([f"({_PLACE}) >= {start}"] * bool(start) + [f"({_PLACE}) < {end}"] * bool(end)) or "true"
-            for start, end in zip([None, *starts], ends, strict=True)]
+    """How many rows lie in which hour of a rank: day since 1970, rank, hour, count, in the order of partitions."""
+    return f"""SELECT date_diff('day', DATE '1970-01-01', u.used_at::DATE), g._rank, hour(u.used_at), count(*)
+FROM usage AS u JOIN groups AS g ON {_same_group(shape)} WHERE {where} GROUP BY ALL ORDER BY ALL"""
 
 
 def _same_group(shape: Layout) -> str:
     return " AND ".join(f"u.{name} IS NOT DISTINCT FROM g.{name}" for name in shape.grouped) or "true"
 
 
-def sorted_select(shape: Layout, where: str) -> str:
-    """The batch's usage rows in the order of their partitions: own columns, `_group`, `_file`."""
+def picked_select(shape: Layout, where: str) -> str:
+    """The batch's usage rows at some places of the order: own columns, `_group`, `_file`, `_rank`."""
     on = _same_group(shape)
     own = ", ".join(f"u.{name}" for name in shape.own)
-    return f"""SELECT {own}, g._group, u._file FROM usage AS u JOIN groups AS g ON {on} WHERE {where}
-ORDER BY u.used_at::DATE, g._rank, u.used_at, u.record_id"""
+    return f"SELECT {own}, g._group, u._file, g._rank FROM usage AS u JOIN groups AS g ON {on} WHERE {where}"
+
+
+def sorted_select(picked: str) -> str:
+    """Picked rows in the order of their partitions."""
+    return f"SELECT * FROM {picked} ORDER BY used_at::DATE, _rank, used_at, record_id"
 
 
 def rates_statement(shape: Layout, *, by_group: bool) -> tuple[str, tuple[str, ...]]:
@@ -175,28 +166,51 @@ SELECT g._group, c.* EXCLUDE (cell), row_number() OVER () AS cell
 FROM groups AS g JOIN cells AS c ON {on}""", ("_group",)
 
 
+def plain_select(shape: Layout, keys: Sequence[str], primary: str | None) -> str:
+    """The costs of the plain rows of `chunk` in pico-dollars, as `charge.pico_sql` gives them, with `input_tokens`,
+    `counted` and `_row`; a row whose `_pico` is NULL needs `costs_select`. A discount is for that one, too."""
+    told = [unit.column for unit in UNITS if unit.name in shape.units | _PLAIN and unit.name != "request"]
+    priced = pico_sql("usage_chunk", "(SELECT * FROM rates WHERE multiplier IS NULL)", keys=keys, each=True,
+                      units=shape.units | _PLAIN, carry=_carried(primary),
+                      context="CASE WHEN u.granularity = 'request' THEN u.input_tokens ELSE -1 END")
+    return f"""WITH usage_chunk AS ({_chunk(shape, ["granularity", "reasoning_tokens", *told, *keys], primary)})
+SELECT r._row, r.input_tokens, r._cell, r._pico, {", ".join(f"r._pico_{name}" for name in PLAIN_UNITS)},
+    {_counts(primary)} AS counted FROM ({priced}) AS r"""
+
+
 def costs_select(shape: Layout, keys: Sequence[str], primary: str | None) -> str:
     """The costs of the rows of `chunk` (as `sorted_select` gives them, with `_row`), `counted` and `_row`.
 
     Reads `chunk`, `groups`, `rates` and, where the source is secondary, `primary` (match_id, day).
     """
-    inputs = " + ".join(f"coalesce({_value(shape, name, 'k')}, 0)" for name in INPUT_LEAVES)
     needed = ["granularity", "requests", "reported_cost_usd", *(unit.column for unit in UNITS), *keys]
-    from_group = [name for name in needed if name in shape.grouped]
+    priced = charge_sql("usage_chunk", "rates", keys=keys, units=shape.units)
+    return f"""WITH usage_chunk AS ({_chunk(shape, needed, primary)})
+SELECT r._row, r.input_tokens, {", ".join(f"r.{name}" for name in shape.costs)}, {_counts(primary)} AS counted
+FROM ({priced}) AS r"""
+
+
+def _chunk(shape: Layout, needed: Sequence[str], primary: str | None) -> str:
+    """A SELECT of those usage columns of `chunk`, with its own, the sum of input and what tells a primary's rows."""
+    inputs = " + ".join(f"coalesce({_value(shape, name, 'k')}, 0)" for name in INPUT_LEAVES)
     columns = {name: _value(shape, name, "g" if name in shape.grouped else "k") for name in dict.fromkeys(needed)
                if name != "_group"}
-    if primary:
-        columns |= {name: _value(shape, name, "k") for name in ("record_id", "response_id")}
+    columns |= {name: _value(shape, name, "k") for name in _carried(primary) if name.endswith("_id")}
     told = ", ".join(f"{value} AS {name}" for name, value in columns.items())
-    join = "JOIN groups AS g USING (_group)" if from_group else ""
-    priced = charge_sql("usage_chunk", "rates", keys=keys, units=shape.units)
-    counted = "true" if primary is None else (
+    join = "JOIN groups AS g USING (_group)" if any(name in shape.grouped for name in needed) else ""
+    return f"SELECT k._row, k._group, k.used_at, {told}, cast({inputs} AS BIGINT) AS input_tokens FROM chunk AS k {join}"
+
+
+def _carried(primary: str | None) -> list[str]:
+    """What a priced row must still say, so that it can be told whether it counts."""
+    return ["_row", "input_tokens", *(["used_at", "record_id", "response_id"] if primary else [])]
+
+
+def _counts(primary: str | None) -> str:
+    """True where the row `r` counts: no primary source tells it."""
+    return "true" if primary is None else (
         f"NOT EXISTS (SELECT 1 FROM {primary} AS p WHERE p.match_id = coalesce(r.response_id, r.record_id) "
         "AND p.day BETWEEN r.used_at::DATE - 1 AND r.used_at::DATE + 1)")
-    return f"""WITH usage_chunk AS (
-    SELECT k._row, k._group, k.used_at, {told}, cast({inputs} AS BIGINT) AS input_tokens FROM chunk AS k {join})
-SELECT r._row, r.input_tokens, {", ".join(f"r.{name}" for name in shape.costs)}, {counted} AS counted
-FROM ({priced}) AS r"""
 
 
 def priced_statement(shape: Layout | None = None, days: Collection[str] = ()) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,11 @@ def scalar(connection: Connection, sql: str, params: Mapping[str, Any] | None = 
     """The first column of the first row, or None."""
     rows = (connection.execute(sql, dict(params)) if params else connection.execute(sql)).fetchall()
     return rows[0][0] if rows else None
+
+
+def day(one: date) -> str:
+    """A day as a literal."""
+    return f"DATE '{one}'"
 
 
 def statement(name: str) -> str:

@@ -12,24 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from costops.flows.runtime import parquet
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.settings import Settings, Source
 from costops.flows.tasks.inputs import Ingested, Inputs
+from costops.flows.tasks.pricer import Pricer, put
 from costops.flows.tasks.pricing import contracts_frame
+from costops.flows.tasks.stretches import sorted_rows
 from costops.transforms import merge, query
 from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
 
-MEMORY = "64MB"
+MEMORY = "32MB"
 """What the sort of a stream may hold in memory; beyond, it spills to scratch."""
 
 Note = Callable[[Iterable[dict[str, Any]]], None]
@@ -70,12 +70,12 @@ class Days:
         days |= self._mine(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
         self.lake.owe(days)
-        _put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
+        put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
         con.execute(merge.combos_statement())
         shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
         primary = self._primary(con, days)
-        self._write_new(con, days - kept, shape, primary, done)
         self._write_kept(con, kept, keep, shape, primary, done)
+        self._write_new(con, days - kept, shape, primary, done)
         done.touched |= days
 
     def _mine(self, days: Iterable[date]) -> set[date]:
@@ -108,6 +108,7 @@ class Days:
                     kept = self._possible(day, piece, counts)
                     late += _late(kept, hours)
                     out.add(kept)
+                    del piece, kept     # not while the next is made
             if counts:
                 left.discard(day)
                 self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done)
@@ -121,35 +122,14 @@ class Days:
         """The rows of some days with their costs, in the partitions' order, a row group's worth at a time."""
         con.execute(f"SET memory_limit = '{MEMORY}'")
         con.execute("SET threads = 1")
-        con.execute(merge.groups_statement(shape))
-        groups = con.sql("SELECT * FROM groups ORDER BY _group").to_arrow_table()
-        statement, keys = merge.rates_statement(shape, by_group=groups.num_rows <= merge.MOST_GROUPS)
-        con.execute(statement)
-        pricer = query.connect(threads=1, memory="64MB", scratch=self.lake.scratch)
-        for name in ("groups", "rates", *([primary] if primary else [])):
-            _put(pricer, name, con.sql(f"SELECT * FROM {name}").to_arrow_table())
-        costs = merge.costs_select(shape, keys, primary)
-        inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
-        for batch in self._sorted(con, days, shape):
-            rows = pa.Table.from_batches([batch]).append_column("_row", pa.array(np.arange(batch.num_rows)))
-            pricer.register("chunk", rows)
-            priced = pricer.sql(costs).to_arrow_table()
-            pricer.unregister("chunk")
-            place = priced.column("_row")
-            if not place.equals(rows.column("_row")):
-                priced = priced.take(pc.sort_indices(place))
-            yield _whole(rows, priced, shape, groups, inputs)
+        pricer = Pricer(con, shape, primary, self.lake.scratch)
+        inside = f"u.day IN ({', '.join(map(query.day, sorted(days)))})"
+        for rows in sorted_rows(con, shape, inside, self.lake.scratch):
+            made = pricer.charges(rows)
+            del rows
+            yield made
+            del made
         pricer.close()
-
-    @staticmethod
-    def _sorted(con: query.Connection, days: set[date], shape: merge.Layout) -> Iterator[pa.RecordBatch]:
-        """The batch's rows of some days in order. More than fit are sorted a stretch of the order at a time."""
-        listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
-        places = [] if shape.rows <= merge.MOST_SORTED else query.frame(
-            con, merge.places_select(shape, f"u.day IN ({listed})")).rows()
-        for where in merge.stretches(places):
-            yield from con.sql(merge.sorted_select(shape, f"u.day IN ({listed}) AND {where}")).to_arrow_reader(
-                parquet.ROW_GROUP // 2)
 
     def _possible(self, day: date, rows: pa.Table, counts: Counter[str]) -> pa.Table:
         """The rows that may be kept; those whose cost cannot be become findings."""
@@ -250,20 +230,6 @@ def _late(rows: pa.Table, hours: Mapping[str, datetime]) -> Counter[str]:
     return Counter({one["values"]: one["counts"] for one in pc.value_counts(late).to_pylist()})
 
 
-def _whole(rows: pa.Table, priced: pa.Table, shape: merge.Layout, groups: pa.Table,
-           inputs: pa.ChunkedArray) -> pa.Table:
-    """Charge rows, all columns: what the stream carries, what its groups say, what the prices made of it."""
-    group = rows.column("_group")
-    found = {name: rows.column(name) for name in shape.own}
-    found |= {name: groups.column(name).take(group) for name in shape.grouped}
-    found |= {name: priced.column(name) for name in priced.column_names if name != "_row"}
-    found["input_id"] = inputs.take(rows.column("_file"))
-    target = parquet.schema(CORE_CHARGE)
-    for name, text in shape.constant.items():
-        found[name] = pa.repeat(pa.scalar(text).cast(target.field(name).type), rows.num_rows)
-    return pa.table(found)
-
-
 def _by_day(tables: Iterable[pa.Table]) -> Iterator[tuple[date, Iterator[pa.Table]]]:
     """A sorted stream cut into its days; the rows of one must be taken before the next is asked for."""
     pieces = _pieces(tables)
@@ -272,7 +238,9 @@ def _by_day(tables: Iterable[pa.Table]) -> Iterator[tuple[date, Iterator[pa.Tabl
     def rows(day: date) -> Iterator[pa.Table]:
         nonlocal ahead
         while ahead is not None and ahead[0] == day:
-            yield ahead[1]
+            piece, ahead = ahead[1], None
+            yield piece
+            del piece
             ahead = next(pieces, None)
 
     while ahead is not None:
@@ -286,14 +254,8 @@ def _pieces(tables: Iterable[pa.Table]) -> Iterator[tuple[date, pa.Table]]:
         for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
             yield day, table.slice(start, end - start)
             start = end
+        del table
 
 
 def _around(days: Iterable[date]) -> list[date]:
     return sorted({day + timedelta(days=step) for day in days for step in (-1, 0, 1)})
-
-
-def _put(con: query.Connection, name: str, rows: pl.DataFrame | pa.Table) -> None:
-    """A temporary table of some rows."""
-    con.register("rows_to_put", rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM rows_to_put")
-    con.unregister("rows_to_put")

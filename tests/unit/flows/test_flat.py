@@ -26,8 +26,8 @@ def charges(workspace: Workspace) -> dict[str, str]:
     return {key: value for key, value in workspace.digest().items() if key.startswith("core_charge/")}
 
 
-@pytest.mark.parametrize(("limit", "least"), [("MOST_SORTED", 50), ("MOST_GROUPS", 1)],
-                         ids=["a_day_sorted_in_stretches", "row_groups_priced_apart"])
+@pytest.mark.parametrize(("limit", "least"), [("MOST_SORTED", 400), ("MOST_SORTED", 3), ("MOST_GROUPS", 1)],
+                         ids=["a_day_sorted_in_stretches", "an_hour_sorted_on_disk", "row_groups_priced_apart"])
 def test_how_a_day_is_cut_changes_no_byte(make_workspace: Make, monkeypatch: pytest.MonkeyPatch, limit: str,
                                           least: int) -> None:
     whole, cut = make_workspace("whole"), make_workspace("cut")
@@ -62,12 +62,3 @@ def test_the_encoder_gives_the_same_bytes_however_rows_come_in(tmp_path: Any) ->
         return out.path.read_bytes()
 
     assert made(3_000) == made(1_000) == made(777)
-
-
-def test_stretches_cover_the_order_without_overlap() -> None:
-    places = [("2026-10-01", 1, hour, merge.MOST_SORTED // 3) for hour in range(7)]
-    found = merge.stretches(places)
-    assert len(found) == 3
-    assert found[0].count("<") == 1
-    assert found[-1].count(">=") == 1
-    assert merge.stretches([]) == ["true"]

@@ -1,0 +1,73 @@
+"""The rows of a batch in the order of their partitions: sorted in memory, or dealt to files that fit and sorted there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+
+from costops.flows.runtime import parquet
+from costops.transforms import merge, query
+from costops.transforms.order import Stretches, in_order, stretches
+
+_MOST_FILES = 256
+"""Files dealt to at once."""
+
+
+def sorted_rows(con: query.Connection, shape: merge.Layout, where: str, scratch: Path) -> Iterator[pa.Table]:
+    """The rows of `usage` where a condition holds, in order, in pieces of at most a row group. `parsed` is gone then.
+
+    Reads `groups`. At most `merge.MOST_SORTED` rows are in memory.
+    """
+    picked = merge.picked_select(shape, where)
+    if shape.rows <= merge.MOST_SORTED:
+        rows = con.sql(picked).to_arrow_table(merge.MOST_SORTED)
+        con.execute("DROP TABLE parsed")
+        yield from _ordered(rows)
+        return
+    places = con.sql(merge.places_select(shape, where)).fetchall()
+    cut = stretches(places, max(merge.MOST_SORTED // 4, shape.rows // _MOST_FILES))
+    folder = scratch / "stretches"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        files = _deal(con.sql(picked).to_arrow_reader(parquet.ROW_GROUP), cut, folder)
+        con.execute("DROP TABLE parsed")
+        for path, count in zip(files, cut.sizes, strict=True):
+            yield from _stretch(con, path, count)
+            path.unlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ordered(rows: pa.Table) -> Iterator[pa.Table]:
+    place = in_order(rows)
+    for start in range(0, rows.num_rows, parquet.ROW_GROUP):
+        yield rows.take(place[start:start + parquet.ROW_GROUP])
+
+
+def _stretch(con: query.Connection, path: Path, count: int) -> Iterator[pa.Table]:
+    """The rows of a file in order. One hour of a rank may have more of them than fit: DuckDB sorts those and spills."""
+    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        if count <= merge.MOST_SORTED:
+            yield from _ordered(stream.read_all().combine_chunks())
+            return
+        con.register("stretch", stream)
+        for batch in con.sql(merge.sorted_select("stretch")).to_arrow_reader(parquet.ROW_GROUP):
+            yield pa.Table.from_batches([batch])
+        con.unregister("stretch")
+
+
+def _deal(batches: Iterable[pa.RecordBatch], cut: Stretches, folder: Path) -> Sequence[Path]:
+    """Each row to the file of its stretch."""
+    files = [folder / f"{number:03}.arrow" for number in range(len(cut.sizes))]
+    with ExitStack() as stack:
+        outs: list[pa.RecordBatchStreamWriter] = []
+        for batch in batches:
+            rows = pa.Table.from_batches([batch])
+            outs = outs or [stack.enter_context(pa.ipc.new_stream(path, rows.schema)) for path in files]
+            for number, place in cut.split(rows):
+                outs[number].write_table(rows.take(place))
+    return files
