@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import forecast_drivers
 import numpy as np
 import polars as pl
 from forecast_cases import (
@@ -23,8 +24,9 @@ from forecast_cases import (
 )
 
 from costops.models import scores, synthetic
-from costops.models.forecast import Fitted, forecast
+from costops.models.forecast import forecast
 from costops.models.hierarchy import reconcile
+from costops.models.publishing import Fitted
 
 HORIZONS = (7, 30, 90)
 LIMITS = {7: 0.10, 30: 0.15, 90: 0.20}
@@ -301,6 +303,7 @@ def main() -> None:
         ]
         cells = ["-" if n is None or not np.isfinite(n) else f"{n:.3f}" if abs(n) < 5 else f"{n:.1f}" for n in numbers]
         print(f"| {row['model']} | {row['segment']} | {row['horizon']} | " + " | ".join(cells) + " |")
+    forecast_drivers.table()
     if args.speed:
         speed(args.speed)
 

@@ -82,6 +82,8 @@ COMMANDS: tuple[Command, ...] = (
                 help="a change: 'move MODEL to MODEL 30 percent', 'cache 60 percent', 'batch 40 percent', "
                      "'growth +20 percent', 'price MODEL -20 percent from DAY'; may repeat"),
              _o("--scenario", metavar="FILE", help="a TOML file of [[change]] blocks, before any --what-if"),
+             _o("--drivers", metavar="FILE",
+                help="with --input: a file of ds and one column per business driver, planned days included"),
              _o("--by-day", dest="by_day", action="store_true", help="with a scenario: per day, not per model")),
             rows=True),
     Command("anomalies", "series:anomalies", "Anomalies of the lake's spend, or of any long file of daily series.",

@@ -23,6 +23,8 @@ class Outlook:
     found: tuple[Member, ...]
     boosted: Array | None  # (5, horizon), None where the boosted model does not apply
     usual: float = 0.0  # the median day of the last sixteen weeks
+    instead: Outlook | None = None  # what is published in its place, where the series' own backtest is better with it
+    by: str = ""  # what this one rests on beside the series' own past
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,17 @@ import polars as pl
 from costops.models import backtest, budget, choice, intervals, scores, synthetic
 from costops.models.backtest import Fold, Outlook
 from costops.models.boosted import Boosted, Series, Settings, train
+from costops.models.drivers import NOTE_SCHEMA, apply
 from costops.models.features import Array
+from costops.models.measured import BACKTEST_SCHEMA, coverage, held, score_rows
 from costops.models.panel import REFUSAL_SCHEMA, Daily, Panel, clean
-from costops.models.statistical import classical_blend, is_retired, silent_days
+from costops.models.publishing import Decision, Fitted, bounds_of, mean_of, naive_of, named, publish
+from costops.models.statistical import is_retired, silent_days
 
 MOST_TAUGHT = 2_000  # series the boosted model learns from
 MOST_TESTED = 2_000  # series with a backtest of their own; the others use the pool's
 MOST_YOUNG = 60
 ENOUGH = 60  # series; a smaller panel is taught with synthetic ones beside its own
-REPORTED = (7, 30, 90)
 FURTHEST = 1_100  # days; no daily model says anything about year four
 LATEST = 60  # days that a series may end before the day after which all are forecast
 SCHEMA = {
@@ -28,39 +30,6 @@ SCHEMA = {
     "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
     "model": pl.String, "grade": pl.String, "mean": pl.Float64,
 }  # fmt: skip
-
-
-BACKTEST_SCHEMA = {
-    "unique_id": pl.String, "cutoff": pl.Date, "ds": pl.Date, "y": pl.Float64, "yhat": pl.Float64,
-    "lo80": pl.Float64, "hi80": pl.Float64, "lo95": pl.Float64, "hi95": pl.Float64,
-}  # fmt: skip
-COVERAGE_SCHEMA = {
-    "segment": pl.String, "band": pl.String, "forecasts": pl.UInt32, "coverage80": pl.Float64, "coverage95": pl.Float64,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the backtest of one series decided."""
-
-    shift: float = 0.0
-    naive: bool = False
-    grade: str = "-"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Everything that is learned from a panel and can be used again on other days."""
-
-    horizon: int
-    boosted: Boosted | None
-    past: Boosted | None
-    weights: choice.Weights
-    calibration: intervals.Calibration
-    pooled: float = 0.0
-    dependence: float = budget.DEPENDENCE  # correlation between the errors of two days
-    decisions: dict[str, Decision] = field(default_factory=dict)
-    trained_to: date | None = None
 
 
 @dataclass(frozen=True)
@@ -74,10 +43,11 @@ class Result:
     notes: pl.DataFrame
     fitted: Fitted
     held_out: tuple[tuple[Daily, Fold], ...] = ()
+    drivers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NOTE_SCHEMA))
 
     def backtest(self, name: str) -> pl.DataFrame:
         """Return the held-out days of one series, as they would have been forecast from each cutoff."""
-        return pl.concat([_held(one, fold, self.fitted) for one, fold in self.held_out if one.unique_id == name] or [
+        return pl.concat([held(one, fold, self.fitted) for one, fold in self.held_out if one.unique_id == name] or [
             pl.DataFrame(schema=BACKTEST_SCHEMA)])  # fmt: skip
 
 
@@ -111,16 +81,9 @@ def _centres(tested: Sequence[Fold], weights: choice.Weights) -> list[Array]:
 
 def _log_ratio(fold: Fold, centre: Array) -> float:
     """Return the log ratio of a centre's MAE to that of seasonal naive, bounded."""
-    naive = np.abs(_naive(fold.outlook)[: fold.actual.size] - fold.actual).mean()
+    naive = np.abs(naive_of(fold.outlook)[: fold.actual.size] - fold.actual).mean()
     error = np.abs(centre - fold.actual).mean()
     return float(np.clip(np.log((error + 1e-9) / (naive + 1e-9)), -2, 2))
-
-
-def _naive(view: Outlook) -> Array:
-    for member in view.found:
-        if member.name in ("seasonal_naive", "last_value"):
-            return member.mean
-    return classical_blend(list(view.found))
 
 
 def fit(series: Sequence[Daily], *, horizon: int, settings: Settings | None = None) -> tuple[Fitted, list[Fold]]:
@@ -177,58 +140,20 @@ def _decide(tested: Sequence[Fold], fitted: Fitted) -> dict[str, Decision]:
         centres = [publish(f.outlook, f.segment, fitted, Decision(shift)) for f in own]
         ratios = [_log_ratio(f, c[: f.actual.size]) for f, c in zip(own, centres, strict=True)]
         days = sum(f.actual.size for f in own)
-        naive = choice.loses_to_naive(ratios, fitted.pooled, days)
+        driven = any(f.outlook.instead is not None for f in own)  # and held against whatever is published without
+        naive = not driven and choice.loses_to_naive(ratios, fitted.pooled, days)
         reach = [min(30, f.actual.size) for f in own]
-        chosen = [_naive(f.outlook) if naive else c for f, c in zip(own, centres, strict=True)]
+        chosen = [naive_of(f.outlook) if naive else c for f, c in zip(own, centres, strict=True)]
         totals = [scores.total_ape(f.actual[:r], c[:r]) for f, c, r in zip(own, chosen, reach, strict=True)]
         out[name] = Decision(shift, naive, choice.grade(totals))
     return out
-
-
-def publish(view: Outlook, segment: str, fitted: Fitted, decision: Decision) -> Array:
-    """Return the centre that is published for one outlook."""
-    if decision.naive:
-        return _naive(view)
-    horizon = view.found[0].mean.size
-    share = np.clip(fitted.weights.by_day(segment, horizon) + decision.shift, 0, 1)
-    return choice.centre(view, segment, share)
-
-
-def _name(view: Outlook, decision: Decision) -> str:
-    names = [m.name for m in view.found]
-    if decision.naive:
-        return "seasonal_naive"
-    if len(names) == 1 and view.boosted is None:
-        return names[0]
-    return f"blend({', '.join([*names, *(['boosted'] if view.boosted is not None else [])])})"
-
-
-def _bounds(centre: Array, view: Outlook, segment: str, fitted: Fitted, days: int) -> dict[str, Array]:
-    raw = intervals.widths(view)
-    if days < 14:
-        # nothing is known about the rhythm yet: at least the level itself either way, more with distance
-        least = np.abs(centre) * np.sqrt(1 + np.arange(centre.size) / 30)
-        widest = {95: np.maximum(raw.up[95], least), 80: np.maximum(raw.up[80], 0.6 * least)}
-        raw = intervals.Widths(widest, widest)
-    return fitted.calibration.apply(centre, raw, segment=segment, signed=segment == "signed")
-
-
-def _mean_of(centre: Array, bounds: dict[str, Array], segment: str) -> Array:
-    """Return what to add up for a total: of an intermittent series the mean, far above its usual day.
-
-    The mean is the quantile function integrated over its five known points.
-    """
-    if segment != "intermittent":
-        return centre
-    outer, inner = bounds["lo95"] + bounds["hi95"], bounds["lo80"] + bounds["hi80"]
-    return 0.0625 * outer + 0.2375 * inner + 0.4 * centre
 
 
 def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, days: slice) -> dict[str, object]:
     """Return the columns of one series' forecast for some of the days after its end, back in its own unit."""
     segment = backtest.segment(one.y)
     horizon = view.found[0].mean.size
-    name = _name(view, decision)
+    name = named(view, decision)
     if is_retired(one.y) or not one.y.any():
         # switched off: zero is expected, and the old level is what a restart would look like
         before = one.y[: one.y.size - silent_days(one.y)][-28:]
@@ -238,9 +163,9 @@ def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, days: s
         name = "retired" if one.y.any() else "zero"
     else:
         centre = publish(view, segment, fitted, decision)
-        bounds = _bounds(centre, view, segment, fitted, one.y.size)
+        bounds = bounds_of(centre, view, segment, fitted, one.y.size)
     with np.errstate(over="ignore"):  # what leaves the range of floats is refused by the caller
-        parts = {"yhat": centre, **bounds, "mean": _mean_of(centre, bounds, segment)}
+        parts = {"yhat": centre, **bounds, "mean": mean_of(centre, bounds, segment)}
         values = {key: part[days] * one.scale for key, part in parts.items()}
     steps = range(1, horizon + 1)[days]
     return {
@@ -253,91 +178,12 @@ def _rows(one: Daily, view: Outlook, fitted: Fitted, decision: Decision, days: s
     }
 
 
-def _score_rows(own: Sequence[Fold], scale: float, fitted: Fitted, decision: Decision) -> list[dict[str, object]]:
-    """Return the mean scores of every model of one series at each reported horizon."""
-    horizon = fitted.horizon
-    found: dict[tuple[str, int], list[dict[str, float]]] = {}
-    for fold in own:
-        centre = publish(fold.outlook, fold.segment, fitted, decision)
-        bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
-        views: dict[str, tuple[Array, dict[str, Array] | None]] = {"published": (centre, bounds)}
-        views.update({m.name: (m.mean, None) for m in fold.outlook.found})
-        if fold.outlook.boosted is not None:
-            views["boosted"] = (fold.outlook.boosted[2], None)
-        naive = _naive(fold.outlook)
-        for reach in sorted({*(h for h in REPORTED if h < horizon), horizon}):
-            if reach > fold.actual.size:
-                continue
-            actual = fold.actual[:reach]
-            for name, (yhat, around) in views.items():
-                cut = None if around is None else {k: v[:reach] for k, v in around.items()}
-                found.setdefault((name, reach), []).append(
-                    scores.score(
-                        actual, yhat[:reach], naive=naive[:reach], naive_error=fold.naive_error, level=1.0, bounds=cut
-                    )
-                )
-    rows: list[dict[str, object]] = []
-    for (name, reach), many in found.items():
-        mean = {k: _mean([m[k] for m in many]) for k in many[0]}
-        mae = mean.pop("mae")
-        rows.append(
-            {"unique_id": own[0].unique_id, "model": name, "horizon": reach, "folds": len(many),
-             "mae": None if mae is None else mae * scale, **mean}
-        )  # fmt: skip
-    return rows
+def _changed(tested: Sequence[Fold]) -> list[Fold]:
+    """Return the folds of the series whose own past is not all that is published."""
+    return [fold for fold in tested if fold.outlook.instead is not None]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    finite = [v for v in values if np.isfinite(v)]
-    return float(np.mean(finite)) if finite else None
-
-
-def _held(one: Daily, fold: Fold, fitted: Fitted) -> pl.DataFrame:
-    """Return the days of one fold with what would have been published, in the unit of the series."""
-    decision = fitted.decisions.get(one.unique_id, Decision())
-    centre = publish(fold.outlook, fold.segment, fitted, decision)
-    bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
-    size = fold.actual.size
-    cutoff = one.first + timedelta(days=fold.origin - 1)
-    parts = {"y": fold.actual, "yhat": centre[:size], **{name: bound[:size] for name, bound in bounds.items()}}
-    return pl.DataFrame(
-        {
-            "unique_id": [one.unique_id] * size, "cutoff": [cutoff] * size,
-            "ds": [cutoff + timedelta(days=step) for step in range(1, size + 1)],
-            **{name: part * one.scale for name, part in parts.items()},
-        },
-        schema=BACKTEST_SCHEMA,
-    )  # fmt: skip
-
-
-def _coverage(tested: Sequence[Fold], fitted: Fitted) -> pl.DataFrame:
-    """Return the measured coverage of the published intervals by segment and horizon band."""
-    rows = []
-    for fold in tested:
-        decision = fitted.decisions.get(fold.unique_id, Decision())
-        centre = publish(fold.outlook, fold.segment, fitted, decision)
-        bounds = _bounds(centre, fold.outlook, fold.segment, fitted, fold.origin)
-        size = fold.actual.size
-        for start, stop in intervals.BANDS:
-            cut = slice(start - 1, min(stop, size))
-            if start > size:
-                break
-            inside = {
-                f"coverage{v}": scores.coverage(
-                    fold.actual[cut], bounds[f"lo{v}"][:size][cut], bounds[f"hi{v}"][:size][cut]
-                )
-                for v in intervals.LEVELS
-            }
-            rows.append({"segment": fold.segment, "band": f"{start}-{stop}", "first_day": start, **inside})
-    if not rows:
-        return pl.DataFrame(schema=COVERAGE_SCHEMA)
-    grouped = pl.DataFrame(rows).group_by("segment", "band", "first_day").agg(
-        pl.len().alias("forecasts"), pl.col("coverage80").mean(), pl.col("coverage95").mean()
-    )  # fmt: skip
-    return grouped.sort("segment", "first_day").drop("first_day")
-
-
-def forecast(
+def forecast(  # noqa: PLR0913  each is a choice of the caller
     panel: pl.DataFrame,
     *,
     horizon: int = 90,
@@ -346,6 +192,7 @@ def forecast(
     as_of: date | None = None,
     after: date | None = None,
     settings: Settings | None = None,
+    drivers: pl.DataFrame | None = None,
 ) -> Result:
     """Return forecasts of every series for the `horizon` days after its last value, or after the day `after`.
 
@@ -353,7 +200,8 @@ def forecast(
 
     Nothing is ever NaN, and no bound of a non-negative series is negative. A series that cannot be
     forecast is a row in `refusals`. With `fitted`, nothing is trained; without a backtest nothing is
-    measured and the decisions of the fit are used.
+    measured and the decisions of the fit are used. `drivers` (unique_id, null for all series, ds, driver, value)
+    are used where they are known to the end and the backtest of a series is better with them.
     """
     if not 1 <= horizon <= FURTHEST:
         raise ValueError(f"horizon is {horizon}; expected 1 to {FURTHEST} days")
@@ -371,16 +219,22 @@ def forecast(
     current = [s for s in cleaned.series if skipped[s.unique_id] <= LATEST]
     lead = max((skipped[s.unique_id] for s in current), default=0)
     views = backtest.outlooks([backtest.to_series(s) for s in current], horizon + lead, fitted.boosted)
+    told = pl.DataFrame(schema=NOTE_SCHEMA)
+    if drivers is not None:
+        until = [one.last + timedelta(days=skipped[one.unique_id] + horizon) for one in current]
+        used = apply(current, tested, views, drivers, until=until, fitted=fitted)
+        tested, views, told = used.tested, used.views, used.notes
+        fitted = replace(fitted, decisions={**fitted.decisions, **_decide(_changed(tested), fitted)})
     blocks = []
     for one, view in zip(current, views, strict=True):
         decision = fitted.decisions.get(one.unique_id, Decision())
         days = slice(skipped[one.unique_id], skipped[one.unique_id] + horizon)
         blocks.append(pl.DataFrame(_rows(one, view, fitted, decision, days), schema=SCHEMA))
-    named = {s.unique_id: s for s in cleaned.series}
+    known = {s.unique_id: s for s in cleaned.series}
     scored = [
         row
         for name, own in _by_series(tested).items()
-        for row in _score_rows(own, named[name].scale, fitted, fitted.decisions.get(name, Decision()))
+        for row in score_rows(own, known[name].scale, fitted, fitted.decisions.get(name, Decision()))
     ]
     out = pl.concat(blocks) if blocks else pl.DataFrame(schema=SCHEMA)
     bad = out.filter(~pl.all_horizontal(pl.col("yhat", "lo80", "hi80", "lo95", "hi95", "mean").is_finite()))
@@ -390,9 +244,10 @@ def forecast(
     return Result(
         forecasts=out.filter(~pl.col("unique_id").is_in(lost)),
         scores=pl.DataFrame(scored, schema=scores.SCHEMA),
-        coverage=_coverage(tested, fitted),
+        coverage=coverage(tested, fitted),
         refusals=pl.concat([cleaned.refusals, beyond]),
         notes=cleaned.notes,
         fitted=fitted,
-        held_out=tuple((named[fold.unique_id], fold) for fold in tested),
+        drivers=told,
+        held_out=tuple((known[fold.unique_id], fold) for fold in tested),
     )

@@ -60,7 +60,7 @@ class Panel:
     refusals: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REFUSAL_SCHEMA))
 
 
-def _instants(column: pl.Series) -> pl.Series:
+def instants(column: pl.Series) -> pl.Series:
     """Return the timestamps of a date, datetime or text column; unreadable text becomes null."""
     if column.dtype == pl.Date:
         return column.cast(pl.Datetime("us"))
@@ -92,7 +92,7 @@ def _typed(panel: pl.DataFrame) -> pl.DataFrame:
         raise PanelError(f"column y is {value.dtype}; expected numbers")
     number = value.cast(pl.Float64)
     return pl.DataFrame(
-        {"unique_id": panel["unique_id"].cast(pl.String).fill_null(""), "at": _instants(panel["ds"]), "y": number}
+        {"unique_id": panel["unique_id"].cast(pl.String).fill_null(""), "at": instants(panel["ds"]), "y": number}
     ).with_row_index("row", offset=1)
 
 

@@ -13,8 +13,8 @@ import lightgbm as lgb
 from costops.models.boosted import Boosted
 from costops.models.choice import Weights
 from costops.models.features import NAMES
-from costops.models.forecast import Decision, Fitted
 from costops.models.intervals import Calibration
+from costops.models.publishing import Decision, Fitted
 
 FORMAT = "costops-forecast-model"
 VERSION = 3

@@ -32,6 +32,7 @@ MEND: dict[str, str] = {
     "absurd_request": "look at the request: a loop, a whole archive as context, or somebody else's use of the key",
     "new_key": "ask who made the key and what for; if nobody knows of it, revoke it",
     "mix": "the total is calm, yet money moved to another part: check that the move was meant",
+    "driver_unusable": "give the driver's values, the planned ones included, or take it out of `[forecast] drivers`",
     "forecast_drift": "the models were fitted anew; look at what changed in the series named",
     # files as delivered
     "cut_archive": "deliver the archive again whole; what was read of it is counted once",

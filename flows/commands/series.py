@@ -24,11 +24,16 @@ def forecast(args: argparse.Namespace) -> int:
     if args.scenario or args.what_if:
         return _scenario(args)
     if not args.input:
+        if args.drivers:
+            raise Usage("--drivers goes with --input; the lake's drivers are the business metrics in [forecast] drivers.")
         return _of_lake(args, OUT_FORECAST, FORECAST_COLUMNS)
     from costops.models.forecast import forecast as ahead
 
-    result = ahead(_long(args.input), horizon=args.horizon or 30)
+    drivers = _drivers(args.drivers) if args.drivers else None
+    result = ahead(_long(args.input), horizon=args.horizon or 30, drivers=drivers)
     _say(args.input, result.notes)
+    if args.drivers:
+        _say(args.drivers, result.drivers.select("driver", "note"))
     for name, reason in result.refusals.iter_rows():
         print(f"cost-ops: {args.input}: {name or 'the file'}: no forecast: {reason}", file=sys.stderr)
     return _put(result.forecasts.select(*FORECAST_COLUMNS, "grade"), args)
@@ -43,8 +48,8 @@ def _scenario(args: argparse.Namespace) -> int:
     from costops.flows.tasks.run import open_lake
     from costops.flows.tasks.whatif import what_if
 
-    if args.input:
-        raise Usage("a scenario is priced with the lake's book: leave out --input.")
+    if args.input or args.drivers:
+        raise Usage("a scenario is priced with the lake's book: leave out --input and --drivers.")
     changes = [*(scenario_file(args.scenario) if args.scenario else []), *map(sentence, args.what_if)]
     settings = load(args.config)
     horizon = args.horizon or settings.forecast.horizon_days
@@ -93,15 +98,40 @@ def _of_lake(args: argparse.Namespace, table: Table, columns: tuple[str, ...]) -
     return _put(frame, args)
 
 
+def _drivers(name: str) -> pl.DataFrame:
+    """The file as unique_id (null: every series), ds, driver, value: one column per driver, or metric and value."""
+    from costops.models.panel import PanelError, instants
+
+    frame = _frame(name).with_row_index("_row", offset=1)
+    day = next((column for column in ("ds", "day", "date") if column in frame.columns), None)
+    if day is None:
+        raise Usage(f"{name}: column 'ds' is missing; expected ds and one column per driver.")
+    if "unique_id" not in frame.columns:
+        frame = frame.with_columns(unique_id=pl.lit(None, pl.String))
+    if {"metric", "value"} <= set(frame.columns):
+        long = frame.rename({"metric": "driver"})
+    else:
+        named = [column for column in frame.columns if column not in ("_row", day, "unique_id")]
+        long = frame.with_columns(pl.col(named).cast(pl.String)).unpivot(
+            named, index=["_row", day, "unique_id"], variable_name="driver").filter(
+            pl.col("value").str.strip_chars().fill_null("") != "")
+    try:
+        told = long.with_columns(_at=instants(long[day]).dt.date(), _number=pl.col("value").cast(pl.String)
+                                 .str.strip_chars().cast(pl.Float64, strict=False))
+    except PanelError as error:
+        raise Usage(f"{name}: {error}.") from None
+    bad = told.filter(pl.col("_at").is_null() | pl.col("_number").is_null()).sort("_row").head(1)
+    for row in bad.iter_rows(named=True):
+        wrong, wanted = (day, "a day such as 2026-03-01") if row["_at"] is None else (row["driver"], "a number")
+        raise Usage(f"{name}: row {row['_row']}: {wrong} is {row[day] if wrong == day else row['value']!r}; "
+                    f"expected {wanted}.")
+    return told.select(pl.col("unique_id").cast(pl.String), pl.col("_at").alias("ds"),
+                       pl.col("driver").cast(pl.String), pl.col("_number").alias("value"))
+
+
 def _long(name: str) -> pl.DataFrame:
     """The file as a frame with unique_id, ds and y."""
-    path = Path(name)
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
-    except FileNotFoundError:
-        raise Usage(f"{name}: no such file.") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise Usage(f"{name}: cannot be read ({str(error).splitlines()[0]}).") from None
+    frame = _frame(name)
     twice = [column for column in ("unique_id", "ds", "y") if f"{column}_duplicated_0" in frame.columns]
     if twice:
         raise Usage(f"{name}: the header names {twice[0]!r} more than once.")
@@ -109,6 +139,17 @@ def _long(name: str) -> pl.DataFrame:
     if missing:
         raise Usage(f"{name}: column {missing[0]!r} is missing; expected unique_id, ds, y.")
     return frame.select("unique_id", "ds", "y")
+
+
+def _frame(name: str) -> pl.DataFrame:
+    """A CSV or Parquet file as it is."""
+    path = Path(name)
+    try:
+        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+    except FileNotFoundError:
+        raise Usage(f"{name}: no such file.") from None
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise Usage(f"{name}: cannot be read ({str(error).splitlines()[0]}).") from None
 
 
 def _put(frame: pl.DataFrame, args: argparse.Namespace) -> int:

@@ -238,6 +238,7 @@ class Forecast(_Strict):
     horizon_days: int = Field(default=90, ge=1, le=400)
     by: tuple[str, ...] = ("provider", "model_id", "team")
     country: str | None = None
+    drivers: tuple[str, ...] = ()
 
     @field_validator("country")
     @classmethod

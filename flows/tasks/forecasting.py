@@ -10,7 +10,7 @@ import polars as pl
 
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER
-from costops.flows.tasks import watched
+from costops.flows.tasks import regressors, watched
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.transforms.check import conform
@@ -18,7 +18,7 @@ from costops.transforms.finding import findings
 from costops.transforms.tables import CORE_FINDING, OUT_BACKTEST, OUT_FORECAST, OUT_FORECAST_SCORE, OUT_SPEND_DAILY
 
 if TYPE_CHECKING:
-    from costops.models.forecast import Fitted
+    from costops.models.publishing import Fitted
 
 MODEL_KEY = "models/forecast.txt"
 """Where the lake keeps what the last fit learned, as text with its hash."""
@@ -47,7 +47,8 @@ ALL = {"unique_id": "all", "dimension": "all", "value": "all"}
 def forecast(run: Run) -> None:
     """Forecast with the model that the lake keeps; where live errors have left their backtest, fit anew first."""
     refit = bool(run.notes.get("refit"))
-    made = watched.mark(run)
+    drivers = regressors.declared(run)
+    made = watched.mark(run, *regressors.fingerprint(drivers))
     if not refit and watched.stands(run, "forecast", OUT_FORECAST, made):
         return
     from costops.models.forecast import forecast as ahead
@@ -67,7 +68,10 @@ def forecast(run: Run) -> None:
     if _drifted(run, live) or known is None:
         known = None
         _begin(run, made, since)
-    result = ahead(series.select("unique_id", "ds", "y"), horizon=horizon, fitted=known, after=seen.last)
+    result = ahead(series.select("unique_id", "ds", "y"), horizon=horizon, fitted=known, after=seen.last,
+                   drivers=drivers)
+    if drivers is not None:
+        regressors.note(run, result.drivers)
     if known is None:
         from costops.models.store import to_text
 

@@ -24,7 +24,7 @@ from costops.transforms.reports.export import csv_bytes
 from costops.transforms.tables import OUT_SPEND_DAILY
 
 if TYPE_CHECKING:
-    from costops.models.forecast import Fitted
+    from costops.models.publishing import Fitted
 
 OTHER = "other_usd"
 """What is neither input nor output text (searches, images, fees), in dollars."""
@@ -134,9 +134,9 @@ def _expected(used: pl.DataFrame, prices: pl.DataFrame, recent: date, horizon: i
     prices change nothing of it, and a rare unit is not a series that nobody can forecast.
     """
     from costops.models.choice import Weights
-    from costops.models.forecast import Fitted as Learned
     from costops.models.forecast import forecast
     from costops.models.intervals import Calibration
+    from costops.models.publishing import Fitted as Learned
     from costops.models.scenario import bounds
 
     learned = fitted or Learned(horizon, None, None, Weights(), Calibration({}))

@@ -15,6 +15,7 @@ from costops.flows.tasks import outlook, watched
 from costops.flows.tasks.run import Run
 from costops.transforms.check import conform
 from costops.transforms.tables import (
+    CORE_BUSINESS_METRIC,
     CORE_FINDING,
     OUT_ANOMALY,
     OUT_BUDGET,
@@ -333,3 +334,61 @@ def test_days_that_are_always_still_filling_are_scaled_or_left_out_and_are_not_o
     assert level_of(place) == pytest.approx(level_of(forecast), rel=0.05)
     tonight = place.read(OUT_ANOMALY).filter((pl.col("day") == LAST + timedelta(days=1)) & (pl.col("ds") == LAST))
     assert tonight.is_empty()
+
+
+# -- business drivers ---------------------------------------------------------------------------------------------
+
+def declare(place: Place, until: date, keys: str = "{}") -> None:
+    """Active users that rise tenfold in the plan, and the team that follows them."""
+    config = place.home / "costops.toml"
+    if "drivers" not in (text := config.read_text()):
+        config.write_text(text.replace("[forecast]", '[forecast]\ndrivers = ["active_users", "nobody_tells"]'))
+    first = LAST - timedelta(days=DAYS - 1)
+    days = [first + timedelta(days=step) for step in range((until - first).days + 1)]
+    rows = [{"source": "crm", "day": day, "keys": keys, "metric": "active_users",
+             "value": Decimal(round(1_000 * users_of(day)))} for day in days]
+    with place.run() as run:
+        run.lake.write(CORE_BUSINESS_METRIC, conform(pl.DataFrame(rows), CORE_BUSINESS_METRIC))
+
+
+def users_of(day: date) -> float:
+    return (1.6 if (LAST - day).days // 15 % 2 else 1.0) * (10.0 if day > LAST else 1.0)
+
+
+def following(place: Place) -> Place:
+    place.fill([row(one["day"], one["provider"], one["model_id"], noise((LAST - one["day"]).days, 1) * (
+        users_of(one["day"]) if one["provider"] == "anthropic" else 1.0)) for one in usual()])
+    return place
+
+
+def test_a_declared_driver_moves_the_series_that_followed_it(forecast: Place, place: Place) -> None:
+    following(with_model_of(forecast, place))
+    declare(place, LAST + timedelta(days=14), '{"team": "support"}')
+    place.do(outlook.forecast)
+    rows = place.read(OUT_FORECAST)
+    told = dict(rows.select("unique_id", "model").unique().iter_rows())
+    assert told["team=support"].endswith("with active_users")
+    assert not told["total"].endswith("active_users")                       # the keys say whose users they are
+    assert not told["team=search"].endswith("active_users")
+    sums = rows.group_by("ds", "dimension").agg(pl.col("mean").sum()).pivot(on="dimension", index="ds", values="mean")
+    assert ((sums["team"] - sums["total"]).abs() < 1e-9).all()
+    found = place.read(CORE_FINDING).filter(pl.col("reason") == "driver_unusable")
+    assert found.select("field", "actual").rows() == [
+        ("nobody_tells", "nobody_tells has no day with a number; the forecast does without it")]
+    run = place.do(outlook.forecast)
+    assert not run.wrote                                                    # the same night, nothing new
+    declare(place, LAST + timedelta(days=13), '{"team": "support"}')
+    place.do(outlook.forecast)                                              # other values: another forecast
+    assert not place.read(OUT_FORECAST)["model"].str.ends_with("active_users").any()
+
+
+def test_a_driver_without_a_plan_is_a_finding_with_its_last_day(forecast: Place, place: Place) -> None:
+    following(with_model_of(forecast, place))
+    place.do(outlook.forecast)
+    before = place.read(OUT_FORECAST)
+    declare(place, LAST)
+    place.do(outlook.forecast)
+    assert place.read(OUT_FORECAST).equals(before)
+    found = place.read(CORE_FINDING).filter(pl.col("field") == "active_users").row(0, named=True)
+    assert found["actual"].startswith(f"active_users ends on {LAST} and the forecast on {LAST + timedelta(days=14)}: give")
+    assert found["mend"]
