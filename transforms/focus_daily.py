@@ -107,7 +107,9 @@ def _described(rows: pl.DataFrame) -> pl.DataFrame:
         ChargePeriodStart=start, ChargePeriodEnd=start.dt.offset_by("1d"),
         ListCost=listed, ContractedCost=due, EffectiveCost=due, BilledCost=due, x_BilledCostUsd=due,
         BillingCurrency=pl.lit("USD"), BillingAccountId=pl.coalesce("account_id", pl.lit("unknown")),
-        SubAccountId="project_id", ChargeCategory=pl.lit("Usage"), ChargeFrequency=pl.lit("Usage-Based"),
+        BillingAccountType=pl.lit("Billing Account"), SubAccountId="project_id",
+        SubAccountType=pl.when(pl.col("project_id").is_not_null()).then(pl.lit("Project")),
+        ChargeCategory=pl.lit("Usage"), ChargeFrequency=pl.lit("Usage-Based"),
         PricingCategory=pl.when(pl.col("price_status") == "covered").then(pl.lit("Committed")).otherwise(
             pl.lit("Standard")),
         ServiceCategory=pl.lit("AI and Machine Learning"), ServiceSubcategory=pl.lit("Generative AI"),

@@ -46,23 +46,75 @@ class Input:
         return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
+_SHARDS = 64
+Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+
 class Seen:
-    """Row ids of the batches of a delivery that were read so far, eight bytes each."""
+    """Row ids of the batches of a delivery that were read so far, eight bytes each, in shards by their first bits: only
+    one shard is copied at a time.
+    """
 
     def __init__(self) -> None:
-        self._known: np.ndarray[tuple[int], np.dtype[np.uint64]] = np.empty(0, dtype=np.uint64)
+        self._known: list[Hashes] = [np.empty(0, dtype=np.uint64) for _ in range(_SHARDS)]
 
     def again(self, ids: pl.Series) -> pl.Series:
         """Which of these ids an earlier batch had; from now on they are known. NULL is no id."""
-        hashes = ids.hash(seed=4711)
-        values = hashes.to_numpy()
-        at = np.searchsorted(self._known, values)
+        values = ids.hash(seed=4711).to_numpy()
+        told, shards = ids.is_not_null().to_numpy(), values >> np.uint64(58)
         there = np.zeros(len(values), dtype=bool)
-        inside = at < len(self._known)
-        there[inside] = self._known[at[inside]] == values[inside]
-        fresh = np.unique(values[~there & ids.is_not_null().to_numpy()])
-        self._known = np.sort(np.concatenate([self._known, fresh]), kind="stable")
-        return pl.Series(there) & ids.is_not_null()
+        for number in range(_SHARDS):
+            chosen = np.flatnonzero(told & (shards == number))
+            fresh, known = values[chosen], self._known[number]
+            there[chosen] = old = _among(fresh, known)
+            self._known[number] = np.union1d(known, fresh[~old])
+        return pl.Series(there)
+
+
+class Times:
+    """How often each record was told, by a hash of eight bytes: twelve bytes a record, whatever its length."""
+
+    def __init__(self) -> None:
+        self._hashes: Hashes = np.empty(0, dtype=np.uint64)
+        self._times = np.empty(0, dtype=np.uint32)
+
+    def of(self, hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        """How often each of these was told so far."""
+        found = np.zeros(len(hashes), dtype=np.uint32)
+        there = _among(hashes, self._hashes)
+        found[there] = self._times[np.searchsorted(self._hashes, hashes[there])]
+        return found
+
+    def add(self, hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        """These were told now, in this order; how often each was told by then, itself counted."""
+        order = np.argsort(hashes, kind="stable")
+        first = np.searchsorted(hashes[order], hashes)
+        place = np.empty(len(hashes), dtype=np.int64)
+        place[order] = np.arange(len(hashes))
+        by_then = self.of(hashes) + (place - first + 1).astype(np.uint32)
+        distinct, counts = np.unique(hashes, return_counts=True)
+        self._put(distinct, self.of(distinct) + counts.astype(np.uint32))
+        return by_then
+
+    def at_least(self, other: Times) -> None:
+        """Count each record as often as `other` does, where that is more."""
+        self._put(other._hashes, np.maximum(self.of(other._hashes), other._times))
+
+    def _put(self, hashes: Hashes, times: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> None:
+        """Set the counts of distinct hashes in order."""
+        there = _among(hashes, self._hashes)
+        self._times[np.searchsorted(self._hashes, hashes[there])] = times[there]
+        at = np.searchsorted(self._hashes, hashes[~there])
+        self._times = np.insert(self._times, at, times[~there])
+        self._hashes = np.insert(self._hashes, at, hashes[~there])
+
+
+def _among(values: Hashes, known: Hashes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which of the values stand in a sorted array."""
+    if not len(known):
+        return np.zeros(len(values), dtype=bool)
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.equal(known[at], values)
 
 
 @dataclass(frozen=True)

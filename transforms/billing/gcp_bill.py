@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ast
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from costops.transforms.billing.bill import Batch, BillFormat, Delivery, Input, Options, Tally
+from costops.transforms.billing.bill import Batch, BillFormat, Delivery, Input, Options, Tally, Times
 from costops.transforms.billing.finding import Finding, findings
 from costops.transforms.billing.focus_bill import make_focus
 from costops.transforms.billing.grammar_google import sku
@@ -45,49 +45,49 @@ _KEYS = ("x_ChargeKind", "BillingAccountId", "InvoiceIssuerName", "SubAccountId"
 
 def read(delivery: Delivery, options: Options) -> Iterator[Batch]:
     """The rows of the files; each file's own repetitions stand, those between files count once."""
-    taken: Counter[bytes] = Counter()
-    several = len(delivery.inputs) > 1
+    taken = Times() if len(delivery.inputs) > 1 else None
     for number, item in enumerate(delivery.inputs):
-        here: Counter[bytes] = Counter()
+        here = Times()
         try:
             if not item.uri.lower().split(".gz")[0].endswith((".json", ".jsonl", ".ndjson")):
                 yield from _sheet(item, options, number)
                 continue
-            for part, (lines, wrong, again) in enumerate(_parts(item, taken if number else None, here, several)):
-                yield numbered(_json(lines, wrong, again, item, options), number, part)
+            for part, (lines, wrong) in enumerate(_parts(item)):
+                fresh = lines if taken is None else _fresh(lines, taken, here)
+                yield numbered(_json(fresh, wrong, len(lines) - len(fresh), item, options), number, part)
         except Damaged as why:
             yield damaged(item, options, str(why))
-        for digest, count in here.items():
-            taken[digest] = max(taken[digest], count)
+        if taken is not None:
+            taken.at_least(here)
 
 
-def _parts(item: Input, taken: Counter[bytes] | None, here: Counter[bytes], several: bool,
-           ) -> Iterator[tuple[list[tuple[int, Any]], list[tuple[int, str]], int]]:
-    """Records, lines that are none, and repetitions, in batches."""
+def _fresh(lines: list[tuple[int, Any]], taken: Times, here: Times) -> list[tuple[int, Any]]:
+    """The records that this file tells more often than any file before it did."""
+    hashes = np.array([int.from_bytes(blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).digest(), "big")
+                       for _, record in lines], dtype=np.uint64)
+    fresh = here.add(hashes) > taken.of(hashes)
+    return [line for line, new in zip(lines, fresh.tolist(), strict=True) if new]
+
+
+def _parts(item: Input) -> Iterator[tuple[list[tuple[int, Any]], list[tuple[int, str]]]]:
+    """Records, and lines that are none, in batches."""
     records: list[tuple[int, Any]] = []
     wrong: list[tuple[int, str]] = []
-    again = 0
     for number, line in _records(item):
         if isinstance(line, str):
             wrong.append((number, line))
         else:
-            if several:
-                digest = blake2b(json.dumps(line, sort_keys=True).encode(), digest_size=8).digest()
-                here[digest] += 1
-                if taken is not None and here[digest] <= taken[digest]:
-                    again += 1
-                    continue
             records.append((number, line))
-        if len(records) >= ROWS:
-            yield records, wrong, again
-            records, wrong, again = [], [], 0
-    if records or wrong or again:
-        yield records, wrong, again
+        if len(records) + len(wrong) >= ROWS:
+            yield records, wrong
+            records, wrong = [], []
+    if records or wrong:
+        yield records, wrong
 
 
 def _records(item: Input) -> Iterator[tuple[int, Any]]:
     """(number, record) of each record; the text of a line that is none."""
-    if not item.uri.lower().split(".gz")[0].endswith(".json"):
+    if not item.uri.lower().split(".gz")[0].endswith(".json") or _is_lines(item):
         for number, line in numbered_lines(item.path):
             try:
                 told = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
@@ -100,6 +100,16 @@ def _records(item: Input) -> Iterator[tuple[int, Any]]:
     if not isinstance(rows, list):
         raise Damaged("neither rows of an export nor an answer of BigQuery")
     yield from enumerate(rows, start=1)
+
+
+def _is_lines(item: Input) -> bool:
+    """Whether a file is JSON Lines under the name of a document, as BigQuery's own exports are called."""
+    _, line = next(numbered_lines(item.path), (0, b""))
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and "schema" not in told
 
 
 def bigquery_rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -255,7 +265,7 @@ def _rows(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     frame = frame.with_columns(_block=pl.when(usage).then(blocks), _counted=pl.when(usage).then("_counted"))
     return billed(frame, facts, Place(
         item, options, _KEYS, excerpt=("cost", "sku.description", "usage_start_time", "invoice.month"),
-        defaults={"HostProviderName": "Google Cloud"}), records=None)
+        defaults={"HostProviderName": "Google Cloud", "BillingAccountType": "Billing Account"}), records=None)
 
 
 FORMAT = BillFormat("gcp.billing_export", "core_billing", "period", plan_by_time, read)

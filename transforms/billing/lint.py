@@ -77,6 +77,8 @@ _BUYS = pl.col("ChargeCategory").is_in(["Usage", "Purchase"])
 RULES: tuple[Rule, ...] = (
     *(Rule("not_null", name, pl.col(name).is_null()) for name in MANDATORY),
     *(Rule("allowed_value", name, _has(name) & ~pl.col(name).is_in(list(words))) for name, words in ALLOWED.items()),
+    *(Rule("account_has_type", f"{name}Type", _has(f"{name}Id") != _has(f"{name}Type"))
+      for name in ("BillingAccount", "SubAccount")),
     Rule("consumed_only_on_usage", "ConsumedQuantity", _has("ConsumedQuantity") & (~_USAGE | _UNUSED)),
     Rule("consumed_with_unit", "ConsumedUnit", _has("ConsumedQuantity") != _has("ConsumedUnit")),
     Rule("consumed_with_price_id", "ConsumedQuantity",

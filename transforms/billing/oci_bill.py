@@ -46,4 +46,5 @@ def make_oci(text: pl.DataFrame, item: Input, options: Options) -> Batch:
     return billed(frame.drop("_block", "_counted"), facts, Place(
         item, options, ("SubAccountId", "ResourceId", "SkuId"),
         defaults={"InvoiceIssuerName": "Oracle", "ServiceProviderName": "Oracle", "HostProviderName": "Oracle",
-                  "ChargeFrequency": "Usage-Based", "PricingCategory": "Standard"}))
+                  "ChargeFrequency": "Usage-Based", "PricingCategory": "Standard",
+                  "BillingAccountType": "Tenancy", "SubAccountType": "Compartment"}))

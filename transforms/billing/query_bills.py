@@ -84,7 +84,8 @@ def _explorer(buckets: list[Bucket], item: Input, options: Options) -> Batch:
     return billed(frame, facts, Place(
         item, options, ("SubAccountId", "ServiceName", "SkuId", "RegionId", "ChargeCategory"),
         defaults={"InvoiceIssuerName": "AWS", "ServiceProviderName": "AWS", "HostProviderName": "AWS",
-                  "ChargeFrequency": "Usage-Based"}))
+                  "ChargeFrequency": "Usage-Based", "BillingAccountType": "Payer Account",
+                  "SubAccountType": "Usage Account"}))
 
 
 def read_azure(delivery: Delivery, options: Options) -> Iterator[Batch]:
@@ -132,7 +133,8 @@ def _azure(buckets: list[Bucket], item: Input, options: Options) -> Batch:
     return billed(frame, facts, Place(
         item, options, ("SubAccountId", "ResourceId", "SkuMeter", "x_Team"),
         defaults={"InvoiceIssuerName": "Microsoft", "ServiceProviderName": "Microsoft",
-                  "HostProviderName": "Microsoft", "ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based"}))
+                  "HostProviderName": "Microsoft", "ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based",
+                  "BillingAccountType": "Billing Account", "SubAccountType": "Subscription"}))
 
 
 FORMATS = (

@@ -232,6 +232,7 @@ def _filled(rows: pl.DataFrame, place: Place) -> pl.DataFrame:
         x_ListCostBasis=pl.when(told).then(pl.lit("provider")).otherwise(pl.lit("assumed_billed")),
         BillingCurrency=pl.coalesce(currency, pl.lit(options.currency, dtype=pl.String), pl.lit("XXX")),
         BillingAccountId=pl.coalesce("BillingAccountId", pl.lit(options.account or "unknown")),
+        **account_types(),
         InvoiceIssuerName=pl.coalesce(
             pl.lit(options.issuer, dtype=pl.String), "InvoiceIssuerName", pl.lit("unknown")),
         provider=pl.coalesce(pl.lit(options.provider, dtype=pl.String), "provider", pl.lit("unknown")),
@@ -254,6 +255,13 @@ def _filled(rows: pl.DataFrame, place: Place) -> pl.DataFrame:
         billing_period=pl.col("BillingPeriodStart").dt.offset_by("12h").dt.strftime("%Y-%m"),
         snapshot_id=pl.lit(""),
     )
+
+
+def account_types() -> dict[str, pl.Expr]:
+    """FOCUS's own words for the kinds of accounts where the bill has none: no account is without its kind."""
+    return {"BillingAccountType": pl.col("BillingAccountType").fill_null("Billing Account"),
+            "SubAccountType": pl.when(pl.col("SubAccountId").is_not_null()).then(
+                pl.col("SubAccountType").fill_null("Sub Account"))}
 
 
 def kind_of(category: pl.Expr) -> pl.Expr:

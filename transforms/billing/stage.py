@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from costops.transforms.billing.bill import BillFormat, Delivery, Input, Options, Tally
 from costops.transforms.billing.rows import CORE_BILLING_EMPTY
@@ -104,6 +105,7 @@ def _staged(form: BillFormat, delivery: Delivery, options: Options, folder: Path
             grown.rows += rows.height
             grown.content = add_content(grown.content, rows)
             grown.stats.append(totals(rows))
+        pa.default_memory_pool().release_unused()       # else what batches took stays with the process until the end
     uris = tuple(item.uri for item in delivery.inputs)
     empty = totals(CORE_BILLING_EMPTY)
     return [Staged(period, delivery.as_of, whole, uris, finish_id(grown.content, grown.rows),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pytest
 
-from costops.transforms.billing.bill import Input, Options
+from costops.transforms.billing.bill import Input, Options, Seen, Times
 from costops.transforms.billing.kinds import BILL_FORMAT
 from costops.transforms.billing.lint import lint
 from costops.transforms.buckets.feed import read_usage
@@ -118,17 +122,50 @@ def test_a_marketplace_line_of_old_focus_names_seller_and_host_by_its_marker(tmp
     assert '"x_PublisherType":"Marketplace"' in made["x_ProviderColumns"][0]
 
 
+def test_lines_under_the_name_of_a_document_are_read_as_lines(tmp_path: Path) -> None:
+    line = '{"billing_account_id": "b", "cost": 0.5, "currency": "EUR", "usage_start_time": "2026-10-02T00:00:00Z", ' \
+           '"invoice": {"month": "202610"}}\n'
+    made = batches("gcp.billing_export", [write(tmp_path, "export-000000000000.json", line * 3 + "{torn\n")])
+    assert (total(made).read, total(made).kept, total(made).findings) == (4, 3, 1)
+    assert rows(made)["BilledCost"].sum() == Decimal("1.5")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_records_are_counted_as_often_as_they_were_told(seed: int) -> None:
+    draw, told, want = random.Random(seed), Times(), Counter[int]()
+    for _ in range(20):
+        batch = [draw.randrange(2**64 - 40, 2**64) if draw.random() < 0.5 else draw.randrange(40)
+                 for _ in range(draw.randrange(30))]
+        by_then = []
+        for one in batch:
+            want[one] += 1
+            by_then.append(want[one])
+        assert told.add(np.array(batch, dtype=np.uint64)).tolist() == by_then
+    other = Times()
+    other.add(np.array([3] * 99 + [41], dtype=np.uint64))
+    told.at_least(other)
+    want[3], want[41] = max(want[3], 99), 1
+    assert told.of(np.array(list(want), dtype=np.uint64)).tolist() == list(want.values())
+
+
+def test_ids_of_earlier_batches_are_seen_again_and_null_is_none() -> None:
+    seen = Seen()
+    assert not seen.again(pl.Series(["a", "b", "a", None])).any()
+    assert seen.again(pl.Series(["b", "c", None, "a"])).to_list() == [True, False, False, True]
+
+
 def test_the_lint_finds_planted_faults(tmp_path: Path) -> None:
     page = costs_page(tmp_path, "2026-11-01", {"2026-10-01": [("gpt-5, input", "1")]})
     good = rows(batches("openai.costs", [page]))
     assert lint(good).filter(pl.col("severity") == "error").rows() == []
     planted = good.with_columns(
         ChargeCategory=pl.lit("Usge"), BillingCurrency=pl.lit("ZZZ"), ListUnitPrice=pl.lit(Decimal(-1)),
-        Tags=pl.lit("team=a"), ChargePeriodEnd=pl.col("ChargePeriodStart"),
+        BillingAccountType=pl.lit(None, dtype=pl.String), Tags=pl.lit("team=a"),
+        ChargePeriodEnd=pl.col("ChargePeriodStart"),
         BilledCost=pl.lit(None, dtype=pl.Decimal(38, 18)), x_badName=pl.lit(1))
     broken = lint(planted.drop("x_badName"))["rule"].to_list()
     assert {"allowed_value", "currency_is_iso", "price_is_not_negative", "json_object", "period_is_half_open",
-            "not_null"} <= set(broken)
+            "not_null", "account_has_type"} <= set(broken)
     assert lint(planted)["rule"].to_list() == ["custom_column_name"]
 
 

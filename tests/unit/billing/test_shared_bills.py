@@ -130,6 +130,7 @@ def test_rows_in_are_rows_kept_and_findings_and_money_in_is_money_out(name: str)
     frame = rows(made)
     assert Decimal(frame["BilledCost"].sum()) + cut == want
     assert frame["x_SourceRowId"].is_unique().all()
+    assert not lint(frame).filter(pl.col("rule") == "account_has_type").height
 
 
 def test_every_file_of_billing_data_is_covered() -> None:
