@@ -203,10 +203,10 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_later(workspace: Workspace
     with subprocess.Popen([sys.executable, "-m", "costops.flows.command", "run", "--stage", "ingest", "--config",
                            str(workspace.home / "costops.toml")], stderr=subprocess.PIPE, env=env) as running:
         deadline = time.monotonic() + 30
-        while (not any(path.is_file() for path in workspace.home.glob("lake/**/*")) and running.poll() is None
+        while (not any(path.is_file() for path in workspace.home.glob("lake/core_*/**/*")) and running.poll() is None
                and time.monotonic() < deadline):
             time.sleep(0.05)
-        time.sleep(1)                                   # into the planted pause, which lasts 30 s
+        time.sleep(1)                                   # into the planted pause before the first table's commit: 30 s
         running.send_signal(signal.SIGTERM)
         assert running.stderr is not None
         said = running.stderr.read().decode()
