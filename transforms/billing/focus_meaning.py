@@ -44,7 +44,7 @@ def focus_line(  # noqa: PLR0913, PLR0917  one argument for each column that may
 def _details(text: str | None) -> dict[str, Any]:
     try:
         told = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {key.removeprefix("x_"): value for key, value in told.items()} if isinstance(told, dict) else {}
 

@@ -91,7 +91,7 @@ def _records(item: Input) -> Iterator[tuple[int, Any]]:
         for number, line in numbered_lines(item.path):
             try:
                 told = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-            except ValueError:
+            except (ValueError, RecursionError):
                 told = None
             yield number, told if isinstance(told, dict) else line.decode("utf-8", "replace")[:400]
         return
@@ -182,10 +182,12 @@ def _list(cell: str | None) -> list[Any]:
         return []
     try:
         made = json.loads(cell, parse_float=str, parse_int=str)
+    except RecursionError:
+        return []
     except ValueError:
         try:
             made = ast.literal_eval(cell)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             return []
     return made if isinstance(made, list) else []
 

@@ -159,7 +159,7 @@ def _documents(rows: pl.DataFrame) -> list[tuple[str, str, str, int, str]]:
 def _object(text: str) -> dict[str, object] | None:
     try:
         made = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return made if isinstance(made, dict) else None
 

@@ -60,12 +60,24 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def document(path: Path) -> Any:
-    """A JSON document with every number as the text on the wire."""
+    """A JSON document with every number as the text on the wire; one that tells a name twice is damaged."""
     try:
         with opened(path) as stream:
-            return json.loads(stream.read(), parse_float=str, parse_int=str, parse_constant=str)
+            return json.loads(stream.read(), parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_once)
+    except RecursionError:
+        raise Damaged("nested more deeply than any bill is") from None
     except (ValueError, EOFError, OSError, zstandard.ZstdError) as error:
         raise Damaged(str(error)) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; readers differ on which of two values of a name they take, so two that differ are an error."""
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        for name, value in pairs:
+            if told[name] != value:
+                raise ValueError(f"{name[:100]!r} is told twice in one object, with two values")
+    return told
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:

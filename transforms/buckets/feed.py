@@ -125,7 +125,7 @@ def _lines(item: Input) -> tuple[list[Any], list[tuple[int, str]]]:
     for number, line in numbered_lines(item.path):
         try:
             told = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if isinstance(told, dict):
             records.append({**told, "_line": number})

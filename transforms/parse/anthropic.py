@@ -134,7 +134,7 @@ def _batch_at(body: bytes) -> datetime | None:
         told = json.loads(body)
         moment = told.get("ended_at") or told.get("created_at")
         return datetime.fromisoformat(moment).astimezone(UTC) if moment else None
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 

@@ -213,7 +213,7 @@ def _until(value: str) -> list[float]:
 def _json(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
