@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from costops.flows.commands.show import emit
 from costops.flows.runtime.settings import Settings, config_path, load
-from costops.transforms.errors import Usage, nearest
+from costops.transforms.errors import Unreachable, Usage, nearest
 
 if TYPE_CHECKING:
     from costops.flows.tasks.outcome import Outcome
@@ -36,7 +37,7 @@ def _nightly(settings: Settings) -> Callable[..., Any]:
     if _with_prefect(settings):
         from costops.flows.nightly import nightly
 
-        return nightly
+        return _served(nightly)
     from costops.flows.tasks.work import night
 
     return night
@@ -48,6 +49,24 @@ def _with_prefect(settings: Settings) -> bool:
     Without an API Prefect starts a server of its own for as long as the run lasts.
     """
     return bool(os.environ.get("PREFECT_API_URL")) or settings.run.engine != "local"
+
+
+def _served(flow: Callable[..., Any]) -> Callable[..., Any]:
+    """The flow as a run of the server. A server that is gone is `Unreachable`, not a fault of the program."""
+    @wraps(flow)
+    def call(**given: Any) -> Any:
+        import httpx
+
+        try:
+            return flow(**given)
+        except (httpx.TransportError, RuntimeError) as error:
+            if not isinstance(error, httpx.TransportError) and not isinstance(error.__cause__, httpx.TransportError):
+                raise
+            raise Unreachable(
+                f"{os.environ.get('PREFECT_API_URL', 'Prefect')}: the server does not answer; what was written is "
+                "whole. Start the server, or unset PREFECT_API_URL to run without it, then run again.") from error
+
+    return call
 
 
 def told(settings: Settings, outcome: Outcome, form: str) -> int:
@@ -76,7 +95,7 @@ def backfill(args: argparse.Namespace) -> int:
     _prefect_here(settings)
     from costops.flows.backfill import backfill as flow_of_days
 
-    flow = flow_of_days if _with_prefect(settings) else flow_of_days.fn
+    flow = _served(flow_of_days) if _with_prefect(settings) else flow_of_days.fn
     days: Any = {"start": day_of(args.start, "--from"), "end": day_of(args.end, "--to")}     # the flow checks them
     outcome = flow(config=str(config_path(args.config).resolve()), days=days,
                    sources=args.source or None, stages=args.stage or None, dry_run=args.dry_run)

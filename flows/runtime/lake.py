@@ -100,6 +100,7 @@ class Lake:
 
     def forget(self) -> None:
         """Look at the lake anew, after another writer replaced something that was read."""
+        self._owed.clear()                      # the other may have settled what was noted
         if isinstance(self.store, Bucket):
             self.store.forget()
 

@@ -14,6 +14,8 @@ from typing import Any
 
 
 def main() -> None:
+    import pyarrow.pandas_compat  # noqa: F401  half a second, at the first query's result
+
     import costops.flows.backfill
     import costops.flows.commands.month
     import costops.flows.nightly  # noqa: F401  warm

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -16,8 +18,9 @@ DRIP = float(os.environ.get("COSTOPS_DRIP", "0.2"))
 """Seconds between two bytes of a dripping answer; 1 is the long form."""
 
 Plan = Callable[[str, str, int], str | None]
-"""Method, path and number of the request -> `503`, `409`, `lose` (done, but no answer), `cut` (half a body), `slow`,
-`drip` (a byte a second), `one` (a listing in pages of one), None."""
+"""Method, path and number of the request -> `503`, `409`, `lose` (done, but no answer), `cut` (half a body), `reset`
+(half a body, then the connection is reset), `hang` (taken, never answered), `slow`, `drip` (a byte a second), `one` (a
+listing in pages of one), None."""
 
 
 class Proxy:
@@ -26,6 +29,7 @@ class Proxy:
     def __init__(self, target: str, plan: Plan) -> None:  # noqa: C901  one handler, whole
         self.asked: list[tuple[str, str, str | None]] = []
         lock = threading.Lock()
+        gone = self._gone = threading.Event()
         client = httpx.Client(base_url=target, timeout=60)
         proxy = self
 
@@ -44,6 +48,10 @@ class Proxy:
                 if does == "409":
                     self._answer(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>",
                                  {"Content-Type": "application/xml"})
+                    return
+                if does == "hang":
+                    gone.wait(60)
+                    self.close_connection = True
                     return
                 kept = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection")}
                 path = re.sub(r"max-keys=\d+&?", "", self.path) + "&max-keys=1" if does == "one" else self.path
@@ -70,12 +78,20 @@ class Proxy:
                     self.wfile.write(body[: len(body) // 2])
                     self.close_connection = True
                     return
+                if does == "reset" and len(body) > 1:
+                    self.wfile.write(body[: len(body) // 2])
+                    self.wfile.flush()
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()         # lingering for no time: the other side sees a reset, not an end
+                    self.close_connection = True
+                    return
                 if does in ("slow", "drip"):
                     size, pause = (2048, 0.02) if does == "slow" else (1, DRIP)
-                    for place in range(0, len(body), size):
-                        self.wfile.write(body[place:place + size])
-                        self.wfile.flush()
-                        time.sleep(pause)
+                    with suppress(OSError):         # who waits no longer hangs up
+                        for place in range(0, len(body), size):
+                            self.wfile.write(body[place:place + size])
+                            self.wfile.flush()
+                            time.sleep(pause)
                     return
                 self.wfile.write(body)
 
@@ -90,6 +106,7 @@ class Proxy:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
+        self._gone.set()
         self._server.shutdown()
         self._server.server_close()
 

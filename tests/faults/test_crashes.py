@@ -1,4 +1,4 @@
-"""Crash and rerun, two at once, readers in between: on a disk. Numbers are those of `tests.faults.table`."""
+"""Crash and rerun, two at once: on a disk. Numbers are those of `tests.faults.table`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 
-import duckdb
-import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.kills import loop
@@ -176,7 +169,7 @@ def test_a_read_only_lake_is_4_in_one_line(nursery: Nursery, tmp_path: Path) -> 
 def test_two_runs_at_once_end_as_one(nursery: Nursery, tmp_path: Path) -> None:
     whole, hit = Scene(tmp_path / "whole", days=2), Scene(tmp_path / "hit", days=2)
     first = nursery.start("run", {**hit.env, "COSTOPS_FAULT": "before_commit:3:stop"}, config=hit.config, stages=STAGES)
-    _until_stopped(first)
+    until_stopped(first)
     code, said = hit.run()
     assert code == 4
     assert "another run is writing" in said
@@ -189,82 +182,11 @@ def test_two_runs_at_once_end_as_one(nursery: Nursery, tmp_path: Path) -> None:
     assert hit.tree() == whole.tree()
 
 
-def _until_stopped(pid: int) -> None:
+def until_stopped(pid: int) -> None:
     deadline = time.monotonic() + 60
     while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-class Readers:
-    """Programs that count the lake's charges in a loop: DuckDB, and one that opens each file once.
-
-    DuckDB (as Polars) opens a file to plan and again to scan. Where it is replaced in between the query fails with an
-    error, never with a figure; the reader asks again. Who opens a file once is never failed.
-    """
-
-    def __init__(self, glob: str) -> None:
-        self.seen: set[tuple[int, object]] = set()
-        self.asked, self.failed, self.looked = 0, 0, 0
-        self.broken: list[str] = []
-        self._query = f"SELECT count(*), sum(list_cost_usd) FROM read_parquet('{glob}', hive_partitioning = true)"
-        self._root, self._pattern = glob.split("/**/")
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=look) for look in (self._duck, self._once)]
-
-    def _duck(self) -> None:
-        reader = duckdb.connect()
-        while not self._stop.wait(0.002):
-            self.asked += 1
-            try:
-                self.seen.update(reader.execute(self._query).fetchall())
-            except duckdb.Error:
-                self.failed += 1
-
-    def _once(self) -> None:
-        while not self._stop.wait(0.005):
-            try:
-                rows, cost = 0, Decimal(0)
-                for path in Path(self._root).rglob(self._pattern):
-                    with path.open("rb") as handle:
-                        column = pq.read_table(handle, columns=["list_cost_usd"])["list_cost_usd"]
-                    rows, cost = rows + len(column), cost + (pc.sum(column).as_py() or 0)
-                self.seen.add((rows, cost))
-                self.looked += 1
-            except (pa.ArrowException, OSError) as error:
-                self.broken.append(str(error))
-
-    def __enter__(self) -> Readers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
-def test_a_reader_sees_only_old_or_new(nursery: Nursery, tmp_path: Path) -> None:
-    """The lake is rebuilt from one set of logs to the other and back, with readers and our own query in a loop."""
-    seconds = float(os.environ.get("COSTOPS_READER_SECONDS", "8"))
-    scene = Scene(tmp_path / "w", days=1)
-    log = scene.folder / "logs/openai/2026-09-01.jsonl"
-    small = log.read_bytes()
-    large = small + small.replace(b"chatcmpl-", b"chatcmpl-b")
-    assert run(nursery, scene) == 0
-    with Readers(f"{scene.folder}/lake/core_charge/source=openai/**/*.parquet") as readers:
-        deadline, turns = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline:
-            turns += 1
-            log.write_bytes(large if turns % 2 else small)
-            assert run(nursery, scene) == 0
-    print(f"{turns} rebuilds, {readers.asked} DuckDB queries of which {readers.failed} failed, {readers.looked} looks at "
-          f"single files, {len(readers.seen)} figures seen")
-    assert turns >= 2
-    assert len(readers.seen) == 2, readers.seen
-    assert readers.broken == []
-    assert readers.failed <= turns * 2 < readers.asked
 
 
 def test_hash_seeds_and_threads_change_no_byte(tmp_path: Path) -> None:
@@ -317,22 +239,6 @@ def test_a_rerun_without_anything_new_touches_nothing(nursery: Nursery, tmp_path
     assert {path: path.stat().st_mtime_ns for name in ("lake", "reports")
             for path in (scene.folder / name).rglob("*") if path.is_file()} == stamps
     assert again < first
-
-
-def test_a_reader_notices_nothing_of_compact(nursery: Nursery, tmp_path: Path) -> None:
-    scene = Scene(tmp_path / "w", days=3)
-    assert run(nursery, scene) == 0
-    for path in (scene.folder / "lake/core_charge").rglob("*.parquet"):
-        rows = pl.read_parquet(path, hive_partitioning=False)
-        path.unlink()
-        rows.write_parquet(path, row_group_size=4)
-    with Readers(f"{scene.folder}/lake/core_charge/**/*.parquet") as readers:
-        child = scene.start("lake", "compact")
-        said = child.communicate()
-    assert child.returncode == 0, said
-    assert len(readers.seen) == 1
-    assert readers.broken == []
-    assert readers.failed <= len(list((scene.folder / "lake/core_charge").rglob("*.parquet")))
 
 
 @pytest.mark.parametrize("days", [int(os.environ.get("COSTOPS_DAYS", "40"))])

@@ -1,16 +1,14 @@
-"""Files of the lake that are damaged or gone, and looking after a lake while others use it."""
+"""Files of the lake that are damaged or gone: named, and made again."""
 
 from __future__ import annotations
 
 import os
 import random
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.faults.scene import OLD, STAGES, Nursery, Scene
-from tests.faults.test_crashes import Readers, _until_stopped
+from tests.faults.scene import STAGES, Nursery, Scene
 
 pytestmark = [pytest.mark.slow]
 KEY = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
@@ -65,25 +63,3 @@ def test_lost_days_whose_inputs_are_gone_stay_named_and_stop_nothing(nursery: Nu
     assert code == 0
     assert "restore them from a backup" in said
     assert do(nursery, scene, "lake", "verify") == 4
-
-
-def test_compact_and_retain_wait_for_a_run_and_readers_notice_nothing(nursery: Nursery, tmp_path: Path) -> None:
-    whole, scene = Scene(tmp_path / "whole", days=2), Scene(tmp_path / "w", days=2)
-    assert run(nursery, scene) == run(nursery, whole) == 0
-    for place in (scene, whole):
-        log = place.folder / "logs/openai/2026-09-01.jsonl"
-        more = log.parent / "2026-09-03.jsonl"
-        more.write_bytes(log.read_bytes().replace(b"chatcmpl-", b"chatcmpl-c"))
-        os.utime(more, OLD)
-    with Readers(f"{scene.folder}/lake/core_charge/**/*.parquet") as readers:
-        writer = nursery.start("command", {**scene.env, "COSTOPS_FAULT": "before_commit:3:stop"}, words=[
-            "run", *(word for name in STAGES for word in ("--stage", name)), "--config", scene.config, "-q"])
-        _until_stopped(writer)
-        waiting = [scene.start("lake", action, env={"COSTOPS_LOCK_WAIT": "60"}) for action in ("compact", "retain")]
-        os.kill(writer, signal.SIGCONT)
-        assert nursery.wait() == 0
-        assert [child.wait(60) for child in waiting] == [0, 0]
-    assert readers.broken == []
-    assert len(readers.seen) <= 2, "old or new"
-    assert run(nursery, whole) == 0
-    assert scene.tree() == whole.tree()

@@ -9,18 +9,23 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from costops.flows.runtime import lease
 from costops.flows.runtime.bucket import Bucket
-from costops.flows.runtime.lease import KEY, Lease
+from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.lease import Lease
 from costops.transforms.errors import Conflict, Refused, Unreachable
 from tests.faults.rivals import rivals
 from tests.faults.s3 import BUCKET, S3
-from tests.faults.scene import PATH, STAGES, Nursery, Scene
+from tests.faults.scene import OLD, PATH, STAGES, Nursery, Scene
 
 pytestmark = [pytest.mark.server]
+WORDS = [word for name in STAGES for word in ("--stage", name)]
 
 
 def run(nursery: Nursery, scene: Scene, env: dict[str, str] | None = None) -> int:
@@ -118,7 +123,7 @@ def test_a_dead_holder_on_this_machine_is_recognised_at_once(s3: S3) -> None:
     code = ("import os; from costops.flows.runtime.bucket import Bucket; from costops.flows.runtime.lease import Lease; "
             f"Lease(Bucket('s3://{BUCKET}/dead'), seconds=600).acquire(); os._exit(0)")
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PATH}, check=True, timeout=60)
-    assert json.loads(holder.peek(KEY)[0] or b"{}")["holder"]
+    assert json.loads(holder.peek(lease.KEY)[0] or b"{}")["holder"]
     began = time.monotonic()
     Lease(store("dead")).acquire()
     assert time.monotonic() - began < 5
@@ -151,8 +156,7 @@ def _state(pid: int) -> str:
 
 
 def test_two_runs_at_once_end_as_one(nursery: Nursery, disk: Scene, bucket: Scene) -> None:
-    children = [bucket.start("run", *(word for name in STAGES for word in ("--stage", name)),
-                             env={"COSTOPS_LOCK_WAIT": wait}) for wait in ("120", "0")]
+    children = [bucket.start("run", *WORDS, env={"COSTOPS_LOCK_WAIT": wait}) for wait in ("120", "0")]
     codes = [child.wait(180) for child in children]
     assert codes[0] == 0
     assert codes[1] in (0, 4)
@@ -164,45 +168,111 @@ def test_two_backfills_that_share_a_day_commit_each_partition_once(
         nursery: Nursery, versions: S3, tmp_path: Path) -> None:
     both, one = Scene(tmp_path / "both", s3=versions, days=3), Scene(tmp_path / "one", days=3)
     spans = [("2026-09-01", "2026-09-02"), ("2026-09-02", "2026-09-03")]
-    words = [word for name in STAGES for word in ("--stage", name)]
-    first = both.start("backfill", "--from", spans[0][0], "--to", spans[0][1], *words, env={"COSTOPS_LOCK_WAIT": "120"})
-    second = both.start("backfill", "--from", spans[1][0], "--to", spans[1][1], *words, env={"COSTOPS_LOCK_WAIT": "120"})
-    said = [child.communicate(timeout=180) for child in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
+    children = [both.start("backfill", "--from", start, "--to", end, *WORDS, env={"COSTOPS_LOCK_WAIT": "120"})
+                for start, end in spans]
+    said = [child.communicate(timeout=180) for child in children]
+    assert [child.returncode for child in children] == [0, 0], said
     for start, end in spans:
         nursery.start("backfill", one.env, config=one.config, start=start, end=end, stages=STAGES)
         assert nursery.wait() == 0
-    charges = "lake/core_charge/"
-    assert {key: body for key, body in both.tree().items() if key.startswith(charges)} == {
-        key: body for key, body in one.tree().items() if key.startswith(charges)}
-    made = {key: times for key, times in versions.versions(both.prefix).items() if key.startswith(charges)}
+    assert lake_of(both) == lake_of(one)
+    made = {key: times for key, times in versions.versions(both.prefix).items() if key.startswith("lake/core_charge/")}
     assert len(made) == 9
     assert set(made.values()) == {1}, "one commit per partition, whoever was first"
 
 
+KEY = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
+
+
+@pytest.mark.parametrize("reader", ["the other", "we"])
 def test_a_step_whose_base_was_replaced_starts_again_on_the_new_one(
-        disk: Scene, bucket: Scene, nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease is out of the way: another writer replaces a partition between our look at it and our commit."""
+        nursery: Nursery, versions: S3, disk: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+    """The lease is out of the way: another writer does the whole window between our look at a partition and our commit.
+
+    A file was delivered besides, which only the other or only we have read: its rows are there once in the end.
+    """
+    ours, other = (Scene(tmp_path / f"{name}-{reader[-1]}", s3=versions, days=3) for name in ("ours", "other"))
+    deliver(disk, other if reader == "the other" else ours)
+    assert run(nursery, disk) == run(nursery, other) == 0
+    refused: list[str] = []
+    swap = Bucket.swap
+
+    def late(self: Bucket, key: str, *more: Any) -> Any:
+        if key != KEY or refused:
+            return swap(self, key, *more)
+        deliver(ours)
+        commit_all(versions, other, ours)
+        with pytest.raises(Conflict) as told:
+            swap(self, key, *more)
+        refused.append(str(told.value))
+        raise told.value
+
+    monkeypatch.setattr(Bucket, "swap", late)
+    assert run_here(ours, monkeypatch) == 0
+    assert len(refused) == 1
+    assert ours.tree() == disk.tree()
+    assert versions.versions(ours.prefix)[f"lake/{KEY}"] == (1 if reader == "the other" else 2)
+
+
+def test_who_starts_again_notes_anew_which_sums_are_owed(s3: S3, tmp_path: Path) -> None:
+    """Else a kill after the second try's commit would leave sums that no later run has a reason to touch."""
+    lake, day = Lake(store("owed"), tmp_path), date(2026, 9, 2)
+    lake.owe([day])
+    Lake(store("owed"), tmp_path).settled()
+    lake.forget()
+    lake.owe([day])
+    assert Lake(store("owed"), tmp_path).owed() == {day}
+
+
+def deliver(*scenes: Scene) -> None:
+    """One more file of the second day."""
+    for scene in scenes:
+        more = scene.folder / "logs/openai/more.jsonl"
+        more.write_bytes((more.parent / "2026-09-02.jsonl").read_bytes().replace(b"chatcmpl-", b"chatcmpl-m"))
+        os.utime(more, OLD)
+
+
+def commit_all(server: S3, done: Scene, target: Scene) -> None:
+    """Make the target's lake what another writer's is: all that differs is put or deleted, the lease left alone."""
+    client, there, here = server.client(), lake_of(done), lake_of(target)
+    for key in there.keys() | here.keys():
+        place = {"Bucket": server.bucket, "Key": f"{target.prefix}/{key}"}
+        if key not in there:
+            client.delete_object(**place)
+        elif there[key] != here.get(key):
+            client.put_object(**place, Body=there[key])
+
+
+def lake_of(scene: Scene) -> dict[str, bytes]:
+    return {key: body for key, body in scene.tree().items() if key.startswith("lake/")}
+
+
+def run_here(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The nightly run in this process."""
     from costops.flows.nightly import nightly
 
-    key = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
+    for name, value in scene.env.items():
+        if name.startswith(("AWS_", "COSTOPS_")):
+            monkeypatch.setenv(name, value)
+    code: int = nightly.fn(config=scene.config, stages=STAGES).exit_code
+    return code
+
+
+def test_what_another_wrote_that_nobody_can_read_is_not_overwritten(bucket: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     swap = Bucket.swap
 
-    def late(self: Bucket, name: str, body: bytes, *more: object) -> object:
-        if name == key and not done:
-            done.append(name)
-            self._api.put(self._store, name, b"of another writer")
-        return swap(self, name, body, *more)  # type: ignore[arg-type]
+    def late(self: Bucket, key: str, *more: Any) -> Any:
+        if key == KEY and not done:
+            done.append(key)
+            self._api.put(self._store, key, b"of another writer")
+        return swap(self, key, *more)
 
     monkeypatch.setattr(Bucket, "swap", late)
-    for name, value in bucket.env.items():
-        if name.startswith(("AWS_", "COSTOPS_")):
-            monkeypatch.setenv(name, value)
     with pytest.raises(Refused, match="damaged"):
-        nightly.fn(config=bucket.config, stages=STAGES)
-    assert done == [key]
-    assert bucket.tree()[f"lake/{key}"] == b"of another writer", "what it did not know it did not overwrite"
+        run_here(bucket, monkeypatch)
+    assert done == [KEY]
+    assert bucket.tree()[f"lake/{KEY}"] == b"of another writer"
 
 
 def test_rival_writers_that_are_killed_leave_one_commit_per_partition(tmp_path: Path) -> None:

@@ -110,11 +110,11 @@ def test_rights_lost_in_mid_run_are_3_and_the_rerun_is_the_same(
     import os
     import signal
 
-    from tests.faults.test_crashes import _until_stopped
+    from tests.faults.test_crashes import until_stopped
 
     whole, scene = Scene(tmp_path / "whole", days=2), Scene(tmp_path / "rights", s3=guarded, days=2)
     pid = nursery.start("run", {**scene.env, "COSTOPS_FAULT": "before_commit:6:stop"}, config=scene.config, stages=STAGES)
-    _until_stopped(pid)
+    until_stopped(pid)
     guarded.check_rights()
     os.kill(pid, signal.SIGCONT)
     assert nursery.wait() in (3, 4)

@@ -48,6 +48,7 @@ class Prefect:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "costops", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json", "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",      # 30 by default: for tests too long
         }
         if config:
             self.env["COSTOPS_CONFIG"] = str(config)

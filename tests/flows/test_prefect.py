@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.faults.scene import SAMPLES
+from tests.flows.conftest import PLACES
 from tests.flows.server import Prefect
 
 pytestmark = [pytest.mark.server]
@@ -74,6 +79,28 @@ def test_a_killed_flow_process_ends_crashed_and_the_next_run_completes(prefect: 
     assert prefect.wait(run)["type"] == "CRASHED"
     again = prefect.run("backfill", days={"start": "2026-09-01", "end": "2026-09-03"}, stages=STAGES)
     assert prefect.wait(again)["type"] == "COMPLETED"
+
+
+def test_runs_of_missed_nights_follow_one_another_and_all_but_the_first_write_nothing(prefect: Prefect) -> None:
+    """Nights whose time is over when a worker is there again; five with COSTOPS_LONG, in short form two."""
+    nights, home = 5 if os.environ.get("COSTOPS_LONG") else 2, Path(prefect.env["COSTOPS_CONFIG"]).parent
+    for name, place in PLACES.items():
+        for number in range(4, 4 + nights):
+            if (source := SAMPLES / place / f"2026-09-{number:02d}.jsonl").exists():
+                shutil.copyfile(source, home / "logs" / name / source.name)
+    deployment = prefect.deployment("nightly")
+    late = [str(prefect.api("POST", f"/deployments/{deployment['id']}/create_flow_run", {
+        "parameters": {**deployment["parameters"], "stages": STAGES},
+        "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": f"2026-09-{number + 1:02d}T02:30:00Z"}},
+    })["id"]) for number in range(4, 4 + nights)]
+    assert {prefect.wait(run, timeout=90 + 60 * nights)["type"] for run in late} == {"COMPLETED"}
+    told = [prefect.api("GET", f"/flow_runs/{run}") for run in late]
+    times = sorted((one["start_time"], one["end_time"]) for one in told)
+    assert all(end <= start for (_, end), (start, _) in pairwise(times)), "never two at once"
+    assert {path.parent.name for path in lake(prefect).glob("core_charge/source=openai/*/part-0.parquet")} == {
+        f"day=2026-09-{number:02d}" for number in range(1, 4 + nights)}
+    over = datetime.fromisoformat(times[0][1]).timestamp()
+    assert [path for path in lake(prefect).rglob("*.parquet") if path.stat().st_mtime > over] == []
 
 
 def _environment(entry: Path) -> bytes:

@@ -1,0 +1,146 @@
+"""Programs that read the lake in a loop while it is written: rebuilds, compaction, retention."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.faults.scene import OLD, Nursery, Scene
+from tests.faults.test_crashes import WORDS, run, until_stopped
+
+pytestmark = [pytest.mark.slow]
+
+
+class Readers:
+    """Programs that count the lake's charges in a loop: DuckDB, and one that opens each file once.
+
+    DuckDB (as Polars) opens a file to plan and again to scan. Where it is replaced in between the query fails with an
+    error, never with a figure; the reader asks again. Who opens a file once is never failed.
+    """
+
+    def __init__(self, glob: str) -> None:
+        self.seen: set[tuple[int, object]] = set()
+        self.asked, self.changes, self.looked = 0, 0, 0
+        self.failed: list[str] = []
+        self.broken: list[str] = []
+        self._query = f"SELECT count(*), sum(list_cost_usd) FROM read_parquet('{glob}', hive_partitioning = true)"
+        self._root, self._pattern = glob.split("/**/")
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=look) for look in (self._duck, self._once)]
+
+    def _duck(self) -> None:
+        reader, last = duckdb.connect(config={"threads": 1}), None
+        while not self._stop.wait(0.02):
+            self.asked += 1
+            try:
+                found = reader.execute(self._query).fetchall()
+            except duckdb.Error as error:
+                self.failed.append(str(error))
+                continue
+            self.changes += last not in (None, found)
+            last = found
+            self.seen.update(found)
+
+    def _once(self) -> None:
+        while not self._stop.wait(0.02):
+            try:
+                rows, cost = 0, Decimal(0)
+                for path in Path(self._root).rglob(self._pattern):
+                    with path.open("rb") as handle:
+                        column = pq.read_table(handle, columns=["list_cost_usd"])["list_cost_usd"]
+                    rows, cost = rows + len(column), cost + (pc.sum(column).as_py() or 0)
+                self.seen.add((rows, cost))
+                self.looked += 1
+            except (pa.ArrowException, OSError) as error:
+                self.broken.append(str(error))
+
+    def __enter__(self) -> Readers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_a_reader_sees_only_old_or_new(nursery: Nursery, tmp_path: Path) -> None:
+    """One day of one source is rebuilt from one set of logs to the other and back, as often as the time allows."""
+    seconds = float(os.environ.get("COSTOPS_READER_SECONDS", "8"))
+    scene = Scene(tmp_path / "w", days=1)
+    for source in ("anthropic", "litellm"):
+        (scene.folder / f"logs/{source}/2026-09-01.jsonl").unlink()
+    log = scene.folder / "logs/openai/2026-09-01.jsonl"
+    small = log.read_bytes()
+    large = small + small.replace(b"chatcmpl-", b"chatcmpl-b")
+    rebuilt = 0
+    assert rebuild(nursery, scene) == 0
+    with Readers(f"{scene.folder}/lake/core_charge/source=openai/**/*.parquet") as readers:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            rebuilt += 1
+            log.write_bytes(large if rebuilt % 2 else small)
+            assert rebuild(nursery, scene) == 0
+    print(f"{rebuilt} rebuilds, {readers.asked} DuckDB queries of which {len(readers.failed)} failed, {readers.looked} "
+          f"looks at single files, {len(readers.seen)} figures seen, {readers.changes} changes from one to the other")
+    print(*sorted(set(readers.failed)), sep="\n")
+    assert rebuilt >= 2
+    assert len(readers.seen) == 2, readers.seen
+    assert readers.broken == []
+    assert len(readers.failed) <= rebuilt * 2 < readers.asked
+
+
+def rebuild(nursery: Nursery, scene: Scene) -> int:
+    """What of a run writes the partitions that the readers look at."""
+    nursery.start("run", scene.env, config=scene.config, stages=["ingest", "spend"])
+    return nursery.wait()
+
+
+def test_a_reader_notices_nothing_of_compact(nursery: Nursery, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "w", days=3)
+    assert run(nursery, scene) == 0
+    for path in (scene.folder / "lake/core_charge").rglob("*.parquet"):
+        rows = pl.read_parquet(path, hive_partitioning=False)
+        path.unlink()
+        rows.write_parquet(path, row_group_size=4)
+    with Readers(f"{scene.folder}/lake/core_charge/**/*.parquet") as readers:
+        child = scene.start("lake", "compact")
+        said = child.communicate()
+    assert child.returncode == 0, said
+    assert len(readers.seen) == 1
+    assert readers.broken == []
+    assert len(readers.failed) <= len(list((scene.folder / "lake/core_charge").rglob("*.parquet")))
+
+
+def test_compact_and_retain_wait_for_a_run_and_readers_notice_nothing(nursery: Nursery, tmp_path: Path) -> None:
+    whole, scene = Scene(tmp_path / "whole", days=2), Scene(tmp_path / "w", days=2)
+    assert run(nursery, scene) == run(nursery, whole) == 0
+    for place in (scene, whole):
+        log = place.folder / "logs/openai/2026-09-01.jsonl"
+        more = log.parent / "2026-09-03.jsonl"
+        more.write_bytes(log.read_bytes().replace(b"chatcmpl-", b"chatcmpl-c"))
+        os.utime(more, OLD)
+    with Readers(f"{scene.folder}/lake/core_charge/**/*.parquet") as readers:
+        writer = nursery.start("command", {**scene.env, "COSTOPS_FAULT": "before_commit:3:stop"}, words=[
+            "run", *WORDS, "--config", scene.config, "-q"])
+        until_stopped(writer)
+        waiting = [scene.start("lake", action, env={"COSTOPS_LOCK_WAIT": "60"}) for action in ("compact", "retain")]
+        os.kill(writer, signal.SIGCONT)
+        assert nursery.wait() == 0
+        assert [child.wait(60) for child in waiting] == [0, 0]
+    assert readers.broken == []
+    assert len(readers.seen) <= 2, "old or new"
+    assert run(nursery, whole) == 0
+    assert scene.tree() == whole.tree()
