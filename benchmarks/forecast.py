@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import forecast_drivers
+import forecast_hours
 import numpy as np
 import polars as pl
 from forecast_cases import (
@@ -304,6 +305,8 @@ def main() -> None:
         cells = ["-" if n is None or not np.isfinite(n) else f"{n:.3f}" if abs(n) < 5 else f"{n:.1f}" for n in numbers]
         print(f"| {row['model']} | {row['segment']} | {row['horizon']} | " + " | ".join(cells) + " |")
     forecast_drivers.table()
+    if (args.series.parent / "traces").is_dir():
+        forecast_hours.table(args.series.parent)
     if args.speed:
         speed(args.speed)
 

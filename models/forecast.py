@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from costops.models import backtest, budget, choice, intervals, scores, synthetic
+from costops.models import backtest, budget, choice, hourly, intervals, scores, synthetic
 from costops.models.backtest import Fold, Outlook
 from costops.models.boosted import Boosted, Series, Settings, train
 from costops.models.drivers import NOTE_SCHEMA, apply
@@ -193,6 +193,7 @@ def forecast(  # noqa: PLR0913  each is a choice of the caller
     after: date | None = None,
     settings: Settings | None = None,
     drivers: pl.DataFrame | None = None,
+    hours: pl.DataFrame | None = None,
 ) -> Result:
     """Return forecasts of every series for the `horizon` days after its last value, or after the day `after`.
 
@@ -201,7 +202,8 @@ def forecast(  # noqa: PLR0913  each is a choice of the caller
     Nothing is ever NaN, and no bound of a non-negative series is negative. A series that cannot be
     forecast is a row in `refusals`. With `fitted`, nothing is trained; without a backtest nothing is
     measured and the decisions of the fit are used. `drivers` (unique_id, null for all series, ds, driver, value)
-    are used where they are known to the end and the backtest of a series is better with them.
+    are used where they are known to the end and the backtest of a series is better with them. So are the hours of
+    short series, told by `panel` itself or by `hours` (unique_id, ds, y).
     """
     if not 1 <= horizon <= FURTHEST:
         raise ValueError(f"horizon is {horizon}; expected 1 to {FURTHEST} days")
@@ -219,7 +221,11 @@ def forecast(  # noqa: PLR0913  each is a choice of the caller
     current = [s for s in cleaned.series if skipped[s.unique_id] <= LATEST]
     lead = max((skipped[s.unique_id] for s in current), default=0)
     views = backtest.outlooks([backtest.to_series(s) for s in current], horizon + lead, fitted.boosted)
-    told = pl.DataFrame(schema=NOTE_SCHEMA)
+    told, notes = pl.DataFrame(schema=NOTE_SCHEMA), cleaned.notes
+    if with_backtest and any(hourly.short(one) for one in current):
+        by_hour = hourly.apply(current, tested, views, panel if hours is None else hours, fitted=fitted)
+        tested, views, notes = by_hour.tested, by_hour.views, pl.concat([notes, by_hour.notes])
+        fitted = replace(fitted, decisions={**fitted.decisions, **_decide(_changed(tested), fitted)})
     if drivers is not None:
         until = [one.last + timedelta(days=skipped[one.unique_id] + horizon) for one in current]
         used = apply(current, tested, views, drivers, until=until, fitted=fitted)
@@ -246,7 +252,7 @@ def forecast(  # noqa: PLR0913  each is a choice of the caller
         scores=pl.DataFrame(scored, schema=scores.SCHEMA),
         coverage=coverage(tested, fitted),
         refusals=pl.concat([cleaned.refusals, beyond]),
-        notes=cleaned.notes,
+        notes=notes,
         fitted=fitted,
         drivers=told,
         held_out=tuple((known[fold.unique_id], fold) for fold in tested),

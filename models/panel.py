@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -179,6 +180,19 @@ def _series(days: pl.DataFrame, end: date | None) -> list[Daily]:
             grid[int(at[-1]) - first + 1 :] = 0.0
         out.append(Daily(name, epoch + timedelta(days=first), fill(grid), seen))
     return out
+
+
+def by_hour(panel: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the hours of the named series, sorted: unique_id, day, hour, y; of rows with one timestamp the last counts.
+
+    Nothing where no row tells an hour.
+    """
+    typed = _typed(panel).filter(pl.col("unique_id").is_in(names) & pl.col("at").is_not_null() & pl.col("y").is_finite())
+    if typed.is_empty() or (typed["at"].dt.truncate("1d") == typed["at"]).all():
+        return pl.DataFrame(schema={"unique_id": pl.String, "day": pl.Date, "hour": pl.Int8, "y": pl.Float64})
+    single = typed.unique(["unique_id", "at"], keep="last", maintain_order=True)
+    return single.group_by("unique_id", day=pl.col("at").dt.date(), hour=pl.col("at").dt.hour()).agg(
+        pl.col("y").sum()).sort("unique_id", "day", "hour")  # fmt: skip
 
 
 def clean(panel: pl.DataFrame, *, as_of: date | None = None, align: bool | date = False) -> Panel:

@@ -32,6 +32,7 @@ def _make(name: str) -> Any:
         "theta": lambda: classical.DynamicOptimizedTheta(season_length=7),
         "mstl": lambda: classical.MSTL(season_length=7),
         "ets": lambda: classical.AutoETS(season_length=7, model="AAA", damped=True),
+        "hours": lambda: classical.AutoETS(season_length=24, model="ANA"),
         "arima": lambda: classical.AutoARIMA(season_length=7, max_p=3, max_q=3, max_P=1, max_Q=1, approximation=True),
     }
     return makers[name]()

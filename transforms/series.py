@@ -33,6 +33,12 @@ def daily_series(daily: pl.DataFrame, dimensions: Sequence[str], *, last: date |
     return long.sort("unique_id", "ds")
 
 
+def hourly_series(hourly: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
+    """Spend of `out_spend_hourly` per hour with any: columns `unique_id, ds` (start of the hour, UTC)`, y`."""
+    rows = _cut(hourly.with_columns(day=pl.col("hour")), dimensions)
+    return rows.group_by("unique_id", pl.col("day").alias("ds")).agg(_COST).sort("unique_id", "ds")
+
+
 def series_sources(daily: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
     """What each source is of each day of each series: columns `unique_id, source, ds, y`."""
     return _cut(daily, dimensions).group_by("unique_id", "source", pl.col("day").alias("ds")).agg(_COST)

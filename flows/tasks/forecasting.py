@@ -15,7 +15,15 @@ from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.transforms.check import conform
 from costops.transforms.finding import findings
-from costops.transforms.tables import CORE_FINDING, OUT_BACKTEST, OUT_FORECAST, OUT_FORECAST_SCORE, OUT_SPEND_DAILY
+from costops.transforms.series import hourly_series
+from costops.transforms.tables import (
+    CORE_FINDING,
+    OUT_BACKTEST,
+    OUT_FORECAST,
+    OUT_FORECAST_SCORE,
+    OUT_SPEND_DAILY,
+    OUT_SPEND_HOURLY,
+)
 
 if TYPE_CHECKING:
     from costops.models.publishing import Fitted
@@ -69,7 +77,7 @@ def forecast(run: Run) -> None:
         known = None
         _begin(run, made, since)
     result = ahead(series.select("unique_id", "ds", "y"), horizon=horizon, fitted=known, after=seen.last,
-                   drivers=drivers)
+                   drivers=drivers, hours=_hours(run, series))
     if drivers is not None:
         regressors.note(run, result.drivers)
     if known is None:
@@ -89,9 +97,23 @@ def forecast(run: Run) -> None:
     held = result.backtest("total").join(members, on="unique_id")
     if not held.is_empty():
         watched.write(run, "forecast", OUT_BACKTEST, held)
-    for name, reason in result.refusals.iter_rows():
+    for name, reason in pl.concat([result.refusals, result.notes.rename({"note": "reason"})]).iter_rows():
         LOGGER.info("forecast: %s: %s", name, reason)
     watched.done(run, "forecast", made, rows.height)
+
+
+def _hours(run: Run, series: pl.DataFrame) -> pl.DataFrame:
+    """The hours of series that began lately: days say little about them yet."""
+    from costops.models.hourly import SHORT
+
+    last: date = series["ds"].max()  # type: ignore[assignment]
+    since = last - timedelta(days=SHORT)
+    young = series.group_by("unique_id").agg(pl.col("ds").min()).filter(pl.col("ds") > since)
+    if young.is_empty():
+        return series.select("unique_id", "ds", "y").clear()
+    parts = [part for part in run.lake.partitions(OUT_SPEND_HOURLY) if str(since) < part["day"] <= str(last)]
+    told = hourly_series(run.lake.read(OUT_SPEND_HOURLY, parts), run.settings.forecast.by)
+    return told.filter(pl.col("unique_id").is_in(young["unique_id"].to_list()))
 
 
 def _with_holidays(run: Run, rows: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:

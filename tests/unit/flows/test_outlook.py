@@ -392,3 +392,29 @@ def test_a_driver_without_a_plan_is_a_finding_with_its_last_day(forecast: Place,
     found = place.read(CORE_FINDING).filter(pl.col("field") == "active_users").row(0, named=True)
     assert found["actual"].startswith(f"active_users ends on {LAST} and the forecast on {LAST + timedelta(days=14)}: give")
     assert found["mend"]
+
+
+# -- short histories ----------------------------------------------------------------------------------------------
+
+def test_a_team_of_ten_days_is_forecast_from_its_hours_where_they_say_more(forecast: Place, place: Place) -> None:
+    sizes = [0.6, 1.7, 0.9, 1.6, 0.5, 1.2, 0.7, 1.6, 0.8, 1.3, 0.7, 1.5]
+    young = [row(LAST - timedelta(days=step), "openai", "gpt-4o-2024-08-06", size, team="new")
+             for step, size in enumerate(sizes)]
+    with_model_of(forecast, place).fill([*usual(), *young])
+    hours = [row(one["day"], "openai", "gpt-4o-2024-08-06", size / 24, team="new",
+                 hour=datetime.combine(one["day"], datetime.min.time()).replace(hour=hour))
+             for one, size in zip(young, sizes, strict=True) for hour in range(24)]
+    place.do(outlook.forecast)
+    told = dict(place.read(OUT_FORECAST).select("unique_id", "model").unique().iter_rows())
+    assert told["team=new"] == "blend(seasonal_naive, boosted)"
+    with place.run() as run:
+        run.lake.write(OUT_SPEND_HOURLY, conform(pl.DataFrame(hours, infer_schema_length=None), OUT_SPEND_HOURLY))
+    place.night(LAST + timedelta(days=1))
+    (place.home / "lake" / "_state" / "outlook" / "forecast.json").unlink()
+    place.do(outlook.forecast)
+    rows = place.read(OUT_FORECAST)
+    told = dict(rows.select("unique_id", "model").unique().iter_rows())
+    assert told["team=new"] == "blend(seasonal_naive, boosted) with hours"
+    assert not told["total"].endswith("hours")
+    sums = rows.group_by("ds", "dimension").agg(pl.col("mean").sum()).pivot(on="dimension", index="ds", values="mean")
+    assert ((sums["team"] - sums["total"]).abs() < 1e-9).all()
