@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks import outlook
 from costops.flows.tasks.forecasting import MODEL_KEY, read_model
 from costops.models.store import FORMAT, VERSION
@@ -40,7 +40,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_a_model_that_is_not_the_one_that_was_written_is_refused(whole: Place, tmp_path: Path, how: str,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(logging.getLogger("costops"), "handle", lambda record: told.append(record.getMessage()))
+    monkeypatch.setattr(LOGGER, "warning", lambda text, *values: told.append(text % values))
     with whole.run() as run:
         good = run.lake.store.read(MODEL_KEY)
         assert read_model(run.lake) is not None
