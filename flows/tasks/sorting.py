@@ -21,7 +21,7 @@ from costops.transforms.billing.bill import Seen
 from costops.transforms.errors import Refused
 from costops.transforms.tables import Table
 
-PIECE = 20_000
+PIECE = 12_000
 _SAMPLED = 200
 """Keys sampled for each piece: pieces then differ in size by a few percent."""
 _FILES = 16

@@ -131,7 +131,7 @@ class Options:
     currency: str | None = None
     dataset: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    batch_bytes: int = 2 << 20
+    batch_bytes: int = 1 << 20
     seen: Seen | None = field(default=None, compare=False, repr=False)
 
 

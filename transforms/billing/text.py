@@ -39,8 +39,8 @@ _PLAIN_DAY = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _EPOCH = re.compile(r"^(\d{10})(?:\.\d+)?$|^(\d{16})$")
 
 
-ROWS = 3_000
-"""Rows of a batch where a file is read by rows: about the two megabytes at once that other files are read by."""
+ROWS = 1_500
+"""Rows of a batch where a file is read by rows: about the megabyte at once that other files are read by."""
 
 
 class Damaged(Exception):  # noqa: N818  said of the file, not of the program
@@ -117,7 +117,7 @@ def header_of(path: Path) -> tuple[tuple[str, ...], str, str]:
 
 
 def sheet_batches(path: Path, sheet: Sheet, *, rename: Callable[[str], str | None] = str,
-                  batch_bytes: int = 2 << 20) -> Iterator[pl.DataFrame]:
+                  batch_bytes: int = 1 << 20) -> Iterator[pl.DataFrame]:
     """A CSV file with header, or a Parquet file, in batches of text columns with `_line` from 1.
 
     Rows with too few or too many cells go to `sheet.bad`. `rename` gives our name of a column, None to leave it out.
