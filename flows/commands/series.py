@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from costops.transforms.tables import OUT_ANOMALY, OUT_FORECAST, Table
 
 FORECAST_COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "lo80", "hi80", "lo95", "hi95", "model")
 ANOMALY_COLUMNS = ("unique_id", "ds", "y", "expected", "lower", "upper", "score", "is_anomaly", "kind")
+_LONG = ("unique_id", "ds", "y")
 _SHOWN = 60
 _NOTES = 20
 
@@ -106,12 +108,16 @@ def _drivers(name: str) -> pl.DataFrame:
     day = next((column for column in ("ds", "day", "date") if column in frame.columns), None)
     if day is None:
         raise Usage(f"{name}: column 'ds' is missing; expected ds and one column per driver.")
+    if frame.is_empty():
+        raise Usage(f"{name}: no row; expected the days of each driver, the planned ones included.")
     if "unique_id" not in frame.columns:
         frame = frame.with_columns(unique_id=pl.lit(None, pl.String))
     if {"metric", "value"} <= set(frame.columns):
         long = frame.rename({"metric": "driver"})
     else:
         named = [column for column in frame.columns if column not in ("_row", day, "unique_id")]
+        if not named:
+            raise Usage(f"{name}: no column beside {day!r}; expected one per driver.")
         long = frame.with_columns(pl.col(named).cast(pl.String)).unpivot(
             named, index=["_row", day, "unique_id"], variable_name="driver").filter(
             pl.col("value").str.strip_chars().fill_null("") != "")
@@ -131,25 +137,26 @@ def _drivers(name: str) -> pl.DataFrame:
 
 def _long(name: str) -> pl.DataFrame:
     """The file as a frame with unique_id, ds and y."""
-    frame = _frame(name)
-    twice = [column for column in ("unique_id", "ds", "y") if f"{column}_duplicated_0" in frame.columns]
-    if twice:
-        raise Usage(f"{name}: the header names {twice[0]!r} more than once.")
-    missing = [column for column in ("unique_id", "ds", "y") if column not in frame.columns]
+    frame = _frame(name, _LONG)
+    missing = [column for column in _LONG if column not in frame.columns]
     if missing:
         raise Usage(f"{name}: column {missing[0]!r} is missing; expected unique_id, ds, y.")
-    return frame.select("unique_id", "ds", "y")
+    return frame.select(_LONG)
 
 
-def _frame(name: str) -> pl.DataFrame:
-    """A CSV or Parquet file as it is."""
+def _frame(name: str, once: Sequence[str] | None = None) -> pl.DataFrame:
+    """A CSV or Parquet file as it is; the columns that may stand in its header only once: all, unless told."""
     path = Path(name)
     try:
-        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
     except FileNotFoundError:
         raise Usage(f"{name}: no such file.") from None
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise Usage(f"{name}: cannot be read ({str(error).splitlines()[0]}).") from None
+    twice = [column for column in once or frame.columns if f"{column}_duplicated_0" in frame.columns]
+    if twice:
+        raise Usage(f"{name}: the header names {twice[0]!r} more than once.")
+    return frame
 
 
 def _put(frame: pl.DataFrame, args: argparse.Namespace) -> int:

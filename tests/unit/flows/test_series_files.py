@@ -65,6 +65,9 @@ def test_drivers_of_a_file_are_followed_and_one_without_a_plan_is_said(long: Pat
     ("users\n5\n", "column 'ds' is missing"),
     ("ds,users\n2026-01-05,5\n6.1.,5\n", "row 2: ds is '6.1.'; expected a day such as 2026-03-01"),
     ("ds,users\n2026-01-05,many\n", "row 1: users is 'many'; expected a number"),
+    ("ds\n2026-01-05\n", "no column beside 'ds'"),
+    ("ds,users\n", "no row; expected the days of each driver"),
+    ("ds,users,users\n2026-01-05,5,6\n", "the header names 'users' more than once"),
     ("day,metric,value\n2026-01-05,users,\n", "row 1: users is None; expected a number"),
 ])
 def test_a_file_of_drivers_that_cannot_be_read_is_refused_with_its_row(
