@@ -81,8 +81,10 @@ class Killer:
                 os.kill(pid, signal.SIGKILL)
             if self.nursery.wait() == -signal.SIGKILL:
                 self.tally.kills += 1
+                self.seconds *= 1.05            # a machine that others use is slower now, faster then
             else:
                 self.tally.late += 1
+                self.seconds *= 0.8
             self.tally.wrong += self.scene.broken()
         self.whole()
         self.tally.cycles += 1
