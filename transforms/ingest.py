@@ -14,24 +14,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
 from costops.transforms.parse.format import (
     COUNT,
     JSON,
-    NUMBER,
     TEXT,
     Fields,
     Format,
     Raw,
-    branches,
     duckdb_type,
     json_paths,
     leaves,
     transform_spec,
 )
+from costops.transforms.parse.views import narrowed, odd, views
 from costops.transforms.tables import CORE_USAGE
 from costops.transforms.units import INPUT_LEAVES, UNITS
 
@@ -46,10 +45,14 @@ _ABSENT = {"granularity": "'request'", "status": "'ok'", "service_tier": "'stand
            **dict.fromkeys(_ZERO, "0")}
 """What a column holds whose format has no expression for it; NULL where it is not named."""
 
+_OF_ROW = ("records", "file_no", "line_no", "uri", "file_at")
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
 _CONSTANT = re.compile(r"\s*(?:'[^']*'|NULL|coalesce\((?:NULL|'[^']*')(?:, (?:NULL|'[^']*'))*\))\s*")
-"""An expression that reads nothing from the record."""
+"""An expression that reads nothing from the record, where its rows have names of their own."""
+_SAMPLED = 2_000
+_RARE = 50
+"""A leaf that fewer than one record in so many has is not usual."""
 
-_KEY_END = '":'
 _WHOLE = r"'^\s*\+?[0-9]+(\.0*)?\s*$'"
 
 
@@ -91,21 +94,25 @@ FROM reject_errors AS e JOIN reject_scans AS s USING (scan_id, file_id) GROUP BY
 ORDER BY s.file_path, e.line"""
 
 
-def parse_statement(form: Format, records: str, options: Mapping[str, str]) -> str:
-    """CREATE TABLE parsed: every row of the source with its verdict and the columns that the format tells.
+def parse_select(form: Format, records: str, options: Mapping[str, str], *, lean: bool = False) -> str:
+    """A SELECT of what `parsed` holds: every row with its verdict and the columns that the format tells.
 
-    `records` is one of the SELECTs above. `options` are the source's own constants (`provider`, `region` ...).
+    `records` is one of the SELECTs above. `options` are the source's own constants (`provider`, `region` ...). With
+    `lean` the format is one of `lean_format`: a record that it does not explain comes with its fields as `_again`.
     """
     columns = _told(form, options)
     selected = ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())
     checks = " ".join(f"WHEN {_filled(wrong, options)} THEN '{reason}'" for reason, wrong in form.checks.items())
-    return f"""CREATE OR REPLACE TEMP TABLE parsed AS
-WITH lines AS ({records}),
+    again = ""
+    if lean:
+        selected += f",\n    CASE WHEN _odd THEN to_json({_packed(form.fields)})::VARCHAR END AS _again"
+        again = "_again, "
+    return f"""WITH lines AS ({records}),
 viewed AS (
-    SELECT i.file_no, l._n AS line_no, i.uri, i.file_at, l.* EXCLUDE (_n, filename){_views(form)}
+    SELECT i.file_no, l._n AS line_no, i.uri, i.file_at, l.* EXCLUDE (_n, filename){views(form)}
     FROM lines AS l JOIN inputs AS i USING (filename)
 ),
-marked AS (SELECT *, {_all_null(form)} AS _empty, {_odd(form)} AS _odd, {_bad_text_counts(form)} AS _bad_text
+marked AS (SELECT *, {_all_null(form)} AS _empty, {odd(form)} AS _odd, {_bad_text_counts(form)} AS _bad_text
     FROM viewed),
 records AS ({form.rows or "SELECT * FROM marked"}),
 mapped AS (
@@ -116,7 +123,7 @@ mapped AS (
     {selected}
     FROM records
 )
-SELECT _n, _file, _odd, CASE WHEN _odd THEN _raw END AS _raw,
+SELECT {again}_n, _file, _odd, CASE WHEN _odd THEN _raw END AS _raw,
     CASE WHEN _empty THEN 'malformed_record'
         WHEN _skip IS NOT NULL THEN concat('skip:', _skip)
         WHEN _bad_text IS NOT NULL THEN concat('impossible_count:', _bad_text)
@@ -131,6 +138,40 @@ SELECT _n, _file, _odd, CASE WHEN _odd THEN _raw END AS _raw,
         ELSE 'ok' END AS _verdict,
     {", ".join(map(_typed, columns))}
 FROM mapped"""
+
+
+def lean_format(form: Format, records: str) -> tuple[str, Callable[[Sequence[int]], Format]]:
+    """A SELECT over some records, and what its one row makes of the format: one that reads what is usual in them.
+
+    It is the same format where nothing can be left out.
+    """
+    paths = [path for name, raw in form.raw.items() for path in leaves(raw.spec, name)]
+    counts = "".join(f", count({path})" for path in paths)
+
+    def made(row: Sequence[int]) -> Format:
+        rare = {path for path, count in zip(paths, row[1:], strict=True) if count * _RARE < row[0]}
+        return narrowed(form, rare) if rare and form.rows is None else form
+
+    return f"SELECT count(*){counts} FROM (SELECT l.*{views(form)} FROM ({records} LIMIT {_SAMPLED}) AS l)", made
+
+
+def again_select(form: Format) -> str:
+    """A SELECT of the records that a lean format did not explain, as `read_records` gives them."""
+    spec = transform_spec(form.fields, count=TEXT, json=TEXT)
+    return f"""SELECT unnest(cast(from_json(p._again, '{spec}') AS {duckdb_type(form.fields)})), i.filename, p._n
+FROM parsed AS p JOIN inputs AS i ON i.file_no = p._file WHERE p._again IS NOT NULL"""
+
+
+def missing_columns(form: Format, lean: Format, options: Mapping[str, str]) -> dict[str, str]:
+    """The columns that a `parsed` read by a lean format lacks, with the constant that each is by that format."""
+    short, values = _told(lean, options), _expressions(lean, options)
+    return {name: _coalesced(name, values[name]) for name in _told(form, options) if name not in short}
+
+
+def add_column(name: str, value: str | None) -> str:
+    """ALTER TABLE parsed: a column that has one value on all rows."""
+    kind = CORE_USAGE.type_of(name).duckdb
+    return f"ALTER TABLE parsed ADD COLUMN {name} {kind} DEFAULT {'NULL' if value is None else f'{_quoted(value)}::{kind}'}"
 
 
 def usage_select(form: Format, options: Mapping[str, str], *, source: str, where: str = "true") -> str:
@@ -203,8 +244,10 @@ def told_columns(form: Format) -> set[str]:
 
 def _told(form: Format, options: Mapping[str, str]) -> dict[str, str]:
     """`core_usage` column -> expression that reads the record, in the table's order; constants are left out."""
+    names = "|".join(map(re.escape, (*form.fields, *form.raw, *(f"{name}_raw" for name in form.raw), *_OF_ROW)))
+    reads = re.compile(rf'"|(?<!\w)(?:{names})(?!\w)')
     return {name: expression for name, expression in _expressions(form, options).items()
-            if not _CONSTANT.fullmatch(expression)}
+            if (not _CONSTANT.fullmatch(expression) if form.rows else reads.search(_LITERAL.sub("", expression)))}
 
 
 def _expressions(form: Format, options: Mapping[str, str]) -> dict[str, str]:
@@ -216,21 +259,33 @@ def _expressions(form: Format, options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _typed(name: str) -> str:
-    kind = CORE_USAGE.type_of(name).duckdb
-    return f"cast(coalesce({name}, 0) AS {kind}) AS {name}" if name in _ZERO else f"cast({name} AS {kind}) AS {name}"
+    return f"cast({_coalesced(name, name)} AS {CORE_USAGE.type_of(name).duckdb}) AS {name}"
+
+
+def _coalesced(name: str, value: str) -> str:
+    return f"coalesce({value}, 0)" if name in _ZERO else value
+
+
+def _packed(fields: Fields, prefix: str = "") -> str:
+    """The fields of a record as they are; JSON as text, so that no number in it is written anew."""
+    parts = []
+    for key, kind in fields.items():
+        path = f"{prefix}{_identifier(key)}"
+        value = f"{path}::VARCHAR" if kind == JSON else path
+        if not isinstance(kind, str):
+            value = f"CASE WHEN {path} IS NOT NULL THEN {_packed(kind, f'{path}.')} END"
+        parts.append(f"{_identifier(key)} := {value}")
+    return f"struct_pack({', '.join(parts)})"
 
 
 def _contradiction(told: set[str]) -> str:
     """True where a count is negative, absurdly large, or larger than what it is a part of."""
     units = [unit for unit in UNITS if unit.column in told]
     counts = ", ".join(f"coalesce({unit.column}, 0)" for unit in units)
-    parts = [f"coalesce({unit.column}, 0) > coalesce({unit.part_of}_tokens, 0)" for unit in units if unit.part_of]
-    return " OR ".join([f"least({counts}) < 0", f"greatest({counts}) > {LARGEST_COUNT}", *parts])
-
-
-def _views(form: Format) -> str:
-    return "".join(f", json_transform({raw.path}, '{transform_spec(raw.spec)}') AS {name}, "
-                   f"cast({raw.path} AS VARCHAR) AS {name}_raw" for name, raw in form.raw.items())
+    parts = [f"coalesce({unit.column}, 0) > " + (
+        f"coalesce({unit.part_of}_tokens, 0)" if f"{unit.part_of}_tokens" in told else "0")
+        for unit in units if unit.part_of]
+    return " OR ".join([f"least({counts}) < 0", f"greatest({counts}) > {LARGEST_COUNT}", *parts]) if units else "false"
 
 
 def _all_null(form: Format) -> str:
@@ -244,43 +299,6 @@ def _bad_text_counts(form: Format) -> str:
         f"regexp_full_match({path}, {_WHOLE})) THEN '{path.replace(chr(34), '')}'"
         for path in leaves(form.fields, "", COUNT))
     return f"CASE {whens} END" if whens else "NULL::VARCHAR"
-
-
-def _odd(form: Format) -> str:
-    """True where a raw usage object has more keys than its view explains, a fraction or a truth value.
-
-    A sign needs no look here: a negative count shows in the columns. Nearly always the object is as long as what the
-    view explains of it: then it holds nothing else, and its keys need not be counted."""
-    tests = []
-    for name, raw in form.raw.items():
-        text = f"{name}_raw"
-        seen = [*leaves(raw.spec, name), *branches(raw.spec, name)]
-        nested = [f"cast({leaf} AS VARCHAR)" for leaf in leaves(raw.spec, name, JSON)]
-        inner = [f"coalesce((strlen({path}) - strlen(replace({path}, '{_KEY_END}', ''))) // 2, 0)" for path in nested]
-        explained = " + ".join([*(f"({path} IS NOT NULL)::INTEGER" for path in seen), *inner])
-        keys = f"(strlen({text}) - strlen(replace({text}, '{_KEY_END}', ''))) // 2"
-        nulls = f"(strlen({text}) - strlen(replace({text}, ':null', ''))) // 5"
-        whole = "".join(f" AND NOT coalesce(contains({path}, '.') OR contains({path}, 'true'), false)" for path in nested)
-        tests.append(f"CASE WHEN strlen({text}) = 1 + {_length(raw.spec, name)}{whole} THEN false "
-                     f"WHEN {explained} = {keys} THEN contains({text}, '.') OR contains({text}, 'true') "
-                     f"ELSE {explained} <> {keys} - {nulls} OR contains({text}, '.') OR contains({text}, 'true') END")
-    return "coalesce(" + " OR ".join(tests) + ", false)" if tests else "false"
-
-
-def _length(fields: Fields, path: str) -> str:
-    """Bytes that the members of an object take in JSON without blanks, each with a comma behind it."""
-    parts = []
-    for key, kind in fields.items():
-        value = f'{path}."{key}"'
-        frame = len(key.encode()) + 4
-        if isinstance(kind, str):
-            length = {COUNT: f"CASE WHEN {value} < 10 THEN 1 ELSE 1 + floor(log10({value}))::BIGINT END",
-                      NUMBER: f"strlen({value})", TEXT: f"2 + strlen({value})",
-                      JSON: f"strlen(cast({value} AS VARCHAR))"}.get(kind, "1000000")
-            parts.append(f"coalesce({frame} + {length}, 0)")
-        else:
-            parts.append(f"CASE WHEN {value} IS NULL THEN 0 ELSE {frame + 1} + {_length(kind, value)} END")
-    return " + ".join(parts) or "0"
 
 
 def _first_raw(form: Format) -> str:

@@ -27,12 +27,11 @@ BETTER = ("(n.output_tokens, n.input_tokens, n.used_at) > (o.output_tokens, o.in
           "AND n.input_id < o.input_id")
 """True where the new record `n` wins over `o`, which is in the lake already."""
 
-MARK_DUPLICATES = f"""CREATE OR REPLACE TEMP TABLE losers AS
-WITH twice AS (SELECT hash(record_id) AS h FROM usage GROUP BY h HAVING count(*) > 1)
-SELECT _row FROM (
+MARK_DUPLICATES = f"""CREATE OR REPLACE TEMP TABLE losers AS SELECT _row FROM (
     SELECT _row, row_number() OVER (PARTITION BY record_id ORDER BY {ORDER}, _row) AS place
     FROM usage WHERE hash(record_id) IN (SELECT h FROM twice))
 WHERE place > 1"""
+"""Records that another of the batch beats: `twice` holds the hashes that stand more than once."""
 
 MARK_OLD = f"""CREATE OR REPLACE TEMP TABLE met AS
 SELECT n._row, o.day AS old_day, o.record_id, o.input_id AS old_input, ({BETTER}) AS wins
@@ -93,9 +92,22 @@ class Layout:
                                      if column in _UNIT_OF and column != "requests")]
 
 
+def hashes_select(part: int, parts: int) -> str:
+    """Hashes of the record ids, one part of them."""
+    return f"SELECT hash(record_id) AS h FROM usage WHERE h % {parts} = {part}"
+
+
 def combos_statement() -> str:
-    """CREATE TABLE combos: the combinations of the texts that repeat."""
-    return f"CREATE OR REPLACE TEMP TABLE combos AS SELECT DISTINCT {', '.join(_REPEATED)} FROM usage"
+    """CREATE TABLE combos: the combinations of the texts that repeat, and when each was used first and last."""
+    return f"""CREATE OR REPLACE TEMP TABLE combos AS SELECT {", ".join(_REPEATED)}, min(used_at) AS first_used_at,
+    max(used_at) AS last_used_at FROM usage GROUP BY ALL"""
+
+
+def keys_select() -> str:
+    """The price-deciding combinations of a batch, as `price_cells` wants them, from `combos`."""
+    names = ", ".join(PRICE_KEYS)
+    return f"""SELECT {names}, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
+FROM combos GROUP BY {names} ORDER BY {names}"""
 
 
 def survey_select() -> str:

@@ -22,9 +22,9 @@ from costops.flows.runtime.settings import Settings, Source
 from costops.flows.tasks.inputs import Ingested, Inputs
 from costops.flows.tasks.pricer import Pricer, put
 from costops.flows.tasks.pricing import contracts_frame
-from costops.flows.tasks.stretches import sorted_rows
+from costops.flows.tasks.stretches import repeated, sorted_rows
 from costops.transforms import merge, query
-from costops.transforms.charge import keys_sql, price_cells
+from costops.transforms.charge import price_cells
 from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
@@ -53,8 +53,11 @@ class Days:
         if self.window is not None:
             self.state.defer(query.frame(con, "SELECT DISTINCT input_id, day FROM usage ORDER BY ALL").iter_rows(),
                              self.window)
-        con.execute(merge.MARK_DUPLICATES)
-        con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
+        twice = repeated(con)
+        if len(twice):
+            put(con, "twice", pa.table({"h": twice}))
+            con.execute(merge.MARK_DUPLICATES)
+            con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
         told = set(query.frame(con, "SELECT DISTINCT day FROM usage ORDER BY day")["day"])
         compared = {day for day in told | before if self.window is None or day in self.window}
         days = self._kept(con, self._mine(compared))
@@ -70,8 +73,8 @@ class Days:
         days |= self._mine(query.frame(con, "SELECT DISTINCT day FROM beaten ORDER BY day")["day"])
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
         self.lake.owe(days)
-        put(con, "cells", price_cells(query.frame(con, keys_sql("usage")), self.book, contracts=self.contracts))
         con.execute(merge.combos_statement())
+        put(con, "cells", price_cells(query.frame(con, merge.keys_select()), self.book, contracts=self.contracts))
         shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
         primary = self._primary(con, days)
         self._write_kept(con, kept, keep, shape, primary, done)

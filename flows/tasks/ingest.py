@@ -111,13 +111,19 @@ class _Reader:
 
 
 def read_records(con: query.Connection, batch: Sequence[Prepared], source: Source, form: Format, aside: SetAside,
-                 work: Path) -> list[Counts]:
-    """The records of some inputs as `parsed`, each with its verdict, and those to be kept as `usage`; their counts."""
+                 work: Path, *, whole: bool = False) -> list[Counts]:
+    """The records of some inputs as `parsed`, each with its verdict, and those to be kept as `usage`; their counts.
+
+    With `whole`, `parsed` has every column that the format tells, be it empty.
+    """
     counts = [Counts(one, id_of(source.name, one.found.uri)) for one in batch]
-    Records(aside.lake, source, form, aside.report).parse(con, counts, work)
+    records = Records(aside.lake, source, form, aside.report)
+    records.parse(con, counts, work)
+    if whole:
+        records.widen(con)
     aside.judge(con, counts)
     con.execute("CREATE OR REPLACE TEMP VIEW usage AS " + ingest.usage_select(
-        form, source.constants(), source=source.name, where="p._verdict = 'ok'"))
+        records.told, source.constants(), source=source.name, where="p._verdict = 'ok'"))
     for number, day in query.frame(con, "SELECT DISTINCT _file, day FROM usage ORDER BY ALL").iter_rows():
         counts[number].told.add(day)
     return counts

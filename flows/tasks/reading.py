@@ -20,13 +20,19 @@ from costops.transforms.finding import MOST_EXCERPTS, excerpt
 from costops.transforms.parse.format import Format
 
 Report = Callable[..., None]
+_LARGE = 16 << 20
+"""Bytes from which on it pays to find out what is usual in a group of files."""
 
 
 class Records:
-    """Reads the records of a source's inputs. `report` takes a reason and an input, and what more there is to say."""
+    """Reads the records of a source's inputs. `report` takes a reason and an input, and what more there is to say.
+
+    `told` is the format whose columns `parsed` has.
+    """
 
     def __init__(self, lake: Lake, source: Source, form: Format, report: Report) -> None:
         self.lake, self.source, self.form, self.report = lake, source, form, report
+        self.told = form
 
     def parse(self, con: query.Connection, counts: list[Counts], work: Path) -> None:
         """The table `parsed`, and `inputs` beside it."""
@@ -99,14 +105,29 @@ class Records:
             records = ingest.read_rows(names, header, largest=files.LARGEST_LINE, fields=self.form.fields)
         else:
             records = ingest.read_records(self.form, names, largest=files.LARGEST_LINE)
-        statement = ingest.parse_statement(self.form, records, self.source.constants())
-        if append:
-            statement = statement.replace("CREATE OR REPLACE TEMP TABLE parsed AS", "INSERT INTO parsed", 1)
         con.execute("DROP TABLE IF EXISTS reject_errors")
         con.execute("DROP TABLE IF EXISTS reject_scans")
-        con.execute(statement)
+        if append:
+            self.widen(con)
+            insert(con, self.form, records, self.source.constants())
+        else:
+            self.told = create(con, self.form, self._lean(con, group), records, self.source.constants())
         if "store_rejects" in records:
             self._note_rejected(con, {str(one.prepared.path): one for one in group})
+
+    def widen(self, con: query.Connection) -> None:
+        """Give `parsed` every column that the format tells."""
+        self.told = widen(con, self.form, self.told, self.source.constants())
+
+    def _lean(self, con: query.Connection, group: Sequence[Counts]) -> Format:
+        """The format that reads what is usual in a group, where it is large enough to be worth a look."""
+        sizes = {str(one.prepared.path): one.prepared.path.stat().st_size for one in group}
+        if not self.form.raw or sum(sizes.values()) < _LARGE:
+            return self.form
+        largest = max(sizes, key=lambda name: sizes[name])
+        select, made = ingest.lean_format(self.form, ingest.read_records(
+            self.form, [largest], largest=files.LARGEST_LINE))
+        return made(con.sql(select).fetchall()[0])
 
     def _note_rejected(self, con: query.Connection, by_name: Mapping[str, Counts]) -> None:
         """Rows of CSV files that are none: counted, and each a finding with its line."""
@@ -150,3 +171,37 @@ class Records:
                     return moment.replace(tzinfo=None)
         named = files.file_day(found.uri)
         return datetime(named.year, named.month, named.day) if named else None  # noqa: DTZ001  UTC by convention
+
+
+def create(con: query.Connection, form: Format, told: Format, records: str, options: Mapping[str, str]) -> Format:
+    """The table `parsed` from some records, read by `told`: the format, or a lean one that reads what is usual.
+
+    Records that a lean one does not explain are read again by the whole one. Returns the format whose columns
+    `parsed` has.
+    """
+    lean = told is not form
+    con.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {ingest.parse_select(told, records, options, lean=lean)}")
+    if not lean:
+        return form
+    con.execute(f"CREATE OR REPLACE TEMP TABLE again AS {ingest.again_select(form)}")
+    if query.scalar(con, "SELECT count(*) FROM again"):
+        con.execute("DELETE FROM parsed WHERE _again IS NOT NULL")
+        told = widen(con, form, told, options)
+        insert(con, form, "FROM again", options)
+    con.execute("ALTER TABLE parsed DROP COLUMN _again")
+    return told
+
+
+def widen(con: query.Connection, form: Format, told: Format, options: Mapping[str, str]) -> Format:
+    """Give a `parsed` with the columns of `told` those of the whole format."""
+    missing = ingest.missing_columns(form, told, options)
+    if missing:
+        values = con.sql("SELECT " + ", ".join(f"({value})::VARCHAR" for value in missing.values())).fetchall()[0]
+        for name, value in zip(missing, values, strict=True):
+            con.execute(ingest.add_column(name, value))
+    return form
+
+
+def insert(con: query.Connection, form: Format, records: str, options: Mapping[str, str]) -> None:
+    """More records into `parsed`, which has every column of the format."""
+    con.execute(f"INSERT INTO parsed BY NAME {ingest.parse_select(form, records, options)}")

@@ -138,7 +138,7 @@ def read(job: ToRead) -> Read:
         aside = SetAside(lake, source, form, now=job.now)
         con = query.connect(scratch=scratch, memory=MEMORY, threads=1)
         batch = [files.prepare(one.found(), scratch) for one in job.inputs]
-        counts = read_records(con, batch, source, form, aside, scratch)
+        counts = read_records(con, batch, source, form, aside, scratch, whole=True)
         rows = dict(query.frame(con, "SELECT day, count(*) FROM usage GROUP BY day ORDER BY day").iter_rows())
         path = scratch / "rows.part"
         con.execute(f"COPY (SELECT * EXCLUDE (_odd, _raw, _verdict) FROM parsed WHERE _verdict = 'ok') TO '{path}' "
@@ -207,7 +207,7 @@ def _load(con: query.Connection, lake: Lake, job: ToWrite, source: Source, form:
         parts.append(f"SELECT * REPLACE ((_file + {offset})::INTEGER AS _file) FROM read_parquet('{path}') "
                      f"WHERE used_at >= DATE '{first}' AND used_at < DATE '{last}' + 1")
         offset += len(inputs)
-    con.execute(f"CREATE TEMP TABLE parsed AS SELECT *, 'ok' AS _verdict FROM ({' UNION ALL '.join(parts)})")
+    con.execute(f"CREATE TEMP TABLE parsed AS SELECT *, 'ok' AS _verdict FROM ({' UNION ALL BY NAME '.join(parts)})")
     con.execute("CREATE TEMP VIEW usage AS " + ingest.usage_select(
         form, source.constants(), source=source.name, where="p._verdict = 'ok'"))
 

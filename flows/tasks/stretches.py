@@ -7,14 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from costops.flows.runtime import parquet
 from costops.transforms import merge, query
 from costops.transforms.order import Stretches, in_order, stretches
 
+_MOST_HASHES = 4_000_000
 _MOST_FILES = 256
 """Files dealt to at once."""
+
+
+def repeated(con: query.Connection) -> NDArray[np.uint64]:
+    """The hashes of record ids that stand more than once in `usage`, and of few others: a sort is cheaper than groups."""
+    parts = 1 + query.scalar(con, "SELECT count(*) FROM usage") // _MOST_HASHES
+    found = []
+    for part in range(parts):
+        hashes = np.sort(con.sql(merge.hashes_select(part, parts)).fetchnumpy()["h"])
+        found.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
+    return np.concatenate(found)
 
 
 def sorted_rows(con: query.Connection, shape: merge.Layout, where: str, scratch: Path) -> Iterator[pa.Table]:

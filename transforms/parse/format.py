@@ -22,7 +22,7 @@ unknown key in a raw usage object that carries a number is reported as `unknown_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -82,12 +82,12 @@ def duckdb_type(kind: str | Fields, *, count: str = TEXT) -> str:
     return {COUNT: count, NUMBER: TEXT}.get(kind, kind)
 
 
-def transform_spec(fields: Fields) -> str:
-    """The structure text that `json_transform` takes; counts as BIGINT."""
+def transform_spec(fields: Fields, *, count: str = "BIGINT", json: str = JSON) -> str:
+    """The structure text that `json_transform` takes; counts and JSON as these types."""
     def one(kind: str | Fields) -> str:
         if isinstance(kind, Mapping):
             return "{" + ", ".join(f'"{key}": {one(part)}' for key, part in kind.items()) + "}"
-        return '"' + {COUNT: "BIGINT", NUMBER: TEXT}.get(kind, kind) + '"'
+        return '"' + {COUNT: count, NUMBER: TEXT, JSON: json}.get(kind, kind) + '"'
     return one(fields)
 
 
@@ -111,6 +111,19 @@ def branches(fields: Fields, prefix: str) -> list[str]:
             path = f'{prefix}."{key}"'
             found += [path, *branches(part, path)]
     return found
+
+
+def without(fields: Fields, prefix: str, left_out: Collection[str]) -> dict[str, str | Fields]:
+    """The fields without some leaves, named as `leaves` names them; an object that has none left goes, too."""
+    kept: dict[str, str | Fields] = {}
+    for key, part in fields.items():
+        path = f'{prefix}."{key}"'
+        if isinstance(part, Mapping):
+            inner = without(part, path, left_out)
+            kept |= {key: inner} if inner else {}
+        elif path not in left_out:
+            kept[key] = part
+    return kept
 
 
 def json_paths(fields: Fields, prefix: str = "$") -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from costops.flows.runtime import parquet
+from costops.flows.tasks import reading
 from costops.transforms import merge
 from costops.transforms.tables import CORE_CHARGE
 from tests.unit.flows.conftest import NOON, Workspace, body
@@ -26,6 +28,11 @@ def charges(workspace: Workspace) -> dict[str, str]:
     return {key: value for key, value in workspace.digest().items() if key.startswith("core_charge/")}
 
 
+def tables(workspace: Workspace) -> dict[str, str]:
+    """Hash of each partition."""
+    return {key: value for key, value in workspace.digest().items() if not key.startswith("_state/")}
+
+
 @pytest.mark.parametrize(("limit", "least"), [("MOST_SORTED", 400), ("MOST_SORTED", 3), ("MOST_GROUPS", 1)],
                          ids=["a_day_sorted_in_stretches", "an_hour_sorted_on_disk", "row_groups_priced_apart"])
 def test_how_a_day_is_cut_changes_no_byte(make_workspace: Make, monkeypatch: pytest.MonkeyPatch, limit: str,
@@ -37,6 +44,23 @@ def test_how_a_day_is_cut_changes_no_byte(make_workspace: Make, monkeypatch: pyt
     monkeypatch.setattr(merge, limit, least)
     assert cut.run() == 0
     assert charges(cut) == charges(whole)
+
+
+def test_how_many_records_are_as_usual_changes_no_byte(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = [json.loads(json.dumps(one)) for one in RECORDS]
+    for number in range(0, len(rare), 90):
+        rare[number]["usage"]["completion_tokens_details"] = {"audio_tokens": number % 7}
+        rare[number + 1]["usage"]["tokens_of_tomorrow"] = number
+        rare[number + 2]["usage"]["prompt_tokens"] = -1
+    whole, lean = make_workspace("whole"), make_workspace("lean")
+    for one in (whole, lean):
+        one.log("a.jsonl", rare)
+    assert whole.run() == 0
+    monkeypatch.setattr(reading, "_LARGE", 1)
+    assert lean.run() == 0
+    assert tables(lean) == tables(whole)
+    assert whole.read("core_charge")["audio_output_tokens"].drop_nulls().len() > 0
+    assert set(whole.read("core_finding")["reason"]) == {"unknown_unit", "impossible_count"}
 
 
 def test_rows_put_together_with_kept_ones_have_the_bytes_of_one_delivery(make_workspace: Make) -> None:
