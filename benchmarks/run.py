@@ -1,6 +1,6 @@
 """Every performance goal in one table: `python benchmarks/run.py [--rows 10000000] [--write docs/performance.md]`.
 
-Runs `benchmarks/pricing.py`, `benchmarks/ingest.py` and `benchmarks/scale.py` in processes of their own and prints
+Runs `benchmarks/pricing.py`, `ingest.py`, `queries.py` and `scale.py` in processes of their own and prints
 what they measured beside the goal; rows that are held by tests or that nothing measures yet say so. Saved answers of
 them (`--json`) can be given instead of running them.
 """
@@ -81,12 +81,14 @@ def main() -> None:
     asked.add_argument("--rows", type=int, default=10_000_000, help="rows of the pricing benchmark")
     asked.add_argument("--pricing", type=Path, metavar="JSON", help="a saved answer of benchmarks/pricing.py")
     asked.add_argument("--ingest", type=Path, metavar="JSON", help="a saved answer of benchmarks/ingest.py")
+    asked.add_argument("--queries", type=Path, metavar="JSON", help="a saved answer of benchmarks/queries.py")
     asked.add_argument("--scale", type=Path, metavar="JSON", help="a saved answer of benchmarks/scale.py")
     asked.add_argument("--write", type=Path, metavar="FILE", help="a document to put the table into")
     asked.add_argument("--litellm", default=sys.executable, metavar="PYTHON", help="an interpreter that has litellm")
     given = asked.parse_args()
     found = [*answers("pricing.py", given.pricing, "--rows", str(given.rows), "--litellm", given.litellm),
-             *answers("ingest.py", given.ingest, "--hostile"), *answers("scale.py", given.scale)]
+             *answers("ingest.py", given.ingest, "--hostile"),
+             *answers("queries.py", given.queries, "--rows", str(given.rows)), *answers("scale.py", given.scale)]
     made = f"Measured on {machine()}.\n\n{table(found)}"
     if given.write is None:
         print(made)
