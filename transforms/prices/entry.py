@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from costops.transforms.errors import Usage
 from costops.transforms.money import PICO
@@ -59,6 +60,7 @@ def clean(figure: Decimal) -> Decimal:
     return Decimal(f"{figure:.15g}")
 
 
+@lru_cache(maxsize=1 << 16)
 def rate(price_usd: Decimal, per: int) -> tuple[int, int]:
     """Pico-dollars of one unit, as a fraction in lowest terms."""
     top, bottom = price_usd.as_integer_ratio()

@@ -60,7 +60,7 @@ def test_how_many_records_are_as_usual_changes_no_byte(make_workspace: Make, mon
     assert lean.run() == 0
     assert tables(lean) == tables(whole)
     assert whole.read("core_charge")["audio_output_tokens"].drop_nulls().len() > 0
-    assert set(whole.read("core_finding")["reason"]) == {"unknown_unit", "impossible_count"}
+    assert {"unknown_unit", "impossible_count"} <= set(whole.read("core_finding")["reason"])
 
 
 def test_rows_put_together_with_kept_ones_have_the_bytes_of_one_delivery(make_workspace: Make) -> None:
