@@ -47,9 +47,10 @@ FROM read_json('{file}', format = 'newline_delimited', columns = {{id: 'VARCHAR'
 UNPRICED = """
 import sys
 from costops.flows.command import main
-from costops.transforms import merge
-merge.costs_select = lambda shape, keys, primary: (
-    "SELECT _row, 0::BIGINT AS input_tokens, 'unpriced' AS price_status, true AS counted FROM chunk")
+from costops.flows.tasks.pricer import Pricer
+Pricer._costs = lambda self, rows: {name: made.column(name) for made in [self._asked(
+    "SELECT _row, 0::BIGINT AS input_tokens, 'unpriced' AS price_status, true AS counted FROM chunk", rows)]
+    for name in made.column_names}
 sys.exit(main(sys.argv[1:]))
 """
 """The same run with the price look-up and every cost left out."""

@@ -195,11 +195,17 @@ def costs_select(shape: Layout, keys: Sequence[str], primary: str | None) -> str
 
     Reads `chunk`, `groups`, `rates` and, where the source is secondary, `primary` (match_id, day).
     """
-    needed = ["granularity", "requests", "reported_cost_usd", *(unit.column for unit in UNITS), *keys]
+    units = [unit.column for unit in UNITS if unit.name in shape.units | _PLAIN]
+    needed = ["granularity", "requests", "reported_cost_usd", "reasoning_tokens", *units, *keys]
     priced = charge_sql("usage_chunk", "rates", keys=keys, units=shape.units)
     return f"""WITH usage_chunk AS ({_chunk(shape, needed, primary)})
 SELECT r._row, r.input_tokens, {", ".join(f"r.{name}" for name in shape.costs)}, {_counts(primary)} AS counted
 FROM ({priced}) AS r"""
+
+
+def constants_select(shape: Layout) -> str:
+    """A SELECT of one row: the columns that are the same throughout."""
+    return "SELECT " + (", ".join(f"{_value(shape, name, '')} AS {name}" for name in shape.constant) or "1 AS _one")
 
 
 def _chunk(shape: Layout, needed: Sequence[str], primary: str | None) -> str:

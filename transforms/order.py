@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from costops.transforms.arrays import arrow, numbers, values
+
 T = TypeVar("T", int, NDArray[np.int64])
 
 _HOUR = 3_600_000_000
@@ -28,7 +30,7 @@ class Stretches:
     def split(self, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """The stretches that some rows lie in, with the places of their rows."""
         day, time = np.divmod(_time(rows), _DAY)
-        rank = rows.column("_rank").cast(pa.int64()).to_numpy()
+        rank = numbers(rows.column("_rank").cast(pa.int64()))
         number = np.searchsorted(self.starts, _hour(day, rank, time // _HOUR, self.ranks), side="right")
         place = np.argsort(number, kind="stable")
         found, begins = np.unique(number[place], return_index=True)
@@ -57,8 +59,7 @@ def _hour(day: T, rank: T, hour: T, ranks: int) -> T:
 
 def _time(rows: pa.Table) -> NDArray[np.int64]:
     """Microseconds since 1970."""
-    found: NDArray[np.int64] = rows.column("used_at").cast(pa.int64()).to_numpy()
-    return found
+    return numbers(rows.column("used_at").cast(pa.int64()))
 
 
 def in_order(rows: pa.Table) -> NDArray[np.int64]:
@@ -67,7 +68,7 @@ def in_order(rows: pa.Table) -> NDArray[np.int64]:
     Day, rank and time make one whole number where they fit, and only rows that share it are compared by their ids.
     """
     at = _time(rows)
-    rank = rows.column("_rank").to_numpy()
+    rank = numbers(rows.column("_rank"))
     if not len(at):
         return np.empty(0, np.int64)
     day, time = np.divmod(at, _DAY)
@@ -95,7 +96,7 @@ def _with_ids(place: NDArray[np.int64], key: NDArray[np.int64], ids: pa.ChunkedA
     tied[1:] = same
     tied[:-1] |= same
     rows = place[tied]
-    order = pc.sort_indices(pa.table({"key": key[tied], "id": ids.take(rows)}),
+    order = pc.sort_indices(pa.table({"key": arrow(key[tied]), "id": ids.take(arrow(rows))}),
                             sort_keys=[("key", "ascending"), ("id", "ascending")])
-    place[tied] = rows[order.to_numpy()]
+    place[tied] = rows[values(order)]
     return place

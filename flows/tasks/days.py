@@ -24,13 +24,11 @@ from costops.flows.tasks.pricer import Pricer, put
 from costops.flows.tasks.pricing import contracts_frame
 from costops.flows.tasks.stretches import repeated, sorted_rows
 from costops.transforms import merge, query
+from costops.transforms.arrays import arrow
 from costops.transforms.charge import price_cells
 from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
-
-MEMORY = "32MB"
-"""What the sort of a stream may hold in memory; beyond, it spills to scratch."""
 
 Note = Callable[[Iterable[dict[str, Any]]], None]
 
@@ -49,13 +47,16 @@ class Days:
         self.primaries = [one.name for one in settings.sources if source.name in one.primary_over]
 
     def write(self, con: query.Connection, before: set[date], pending: set[str], done: Ingested) -> None:
-        """Replace every day that the batch (`usage`, `parsed`) touches, or touched when its inputs were last read."""
+        """Replace every day that the batch (`usage`, `parsed`) touches, or touched when its inputs were last read.
+
+        The connection is of no use afterwards.
+        """
         if self.window is not None:
             self.state.defer(query.frame(con, "SELECT DISTINCT input_id, day FROM usage ORDER BY ALL").iter_rows(),
                              self.window)
         twice = repeated(con)
         if len(twice):
-            put(con, "twice", pa.table({"h": twice}))
+            put(con, "twice", pa.table({"h": arrow(twice)}))
             con.execute(merge.MARK_DUPLICATES)
             con.execute("UPDATE parsed SET _verdict = 'duplicate' FROM losers AS l WHERE parsed.rowid = l._row")
         told = set(query.frame(con, "SELECT DISTINCT day FROM usage ORDER BY day")["day"])
@@ -123,8 +124,6 @@ class Days:
     def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
                 primary: str | None) -> Iterator[pa.Table]:
         """The rows of some days with their costs, in the partitions' order, a row group's worth at a time."""
-        con.execute(f"SET memory_limit = '{MEMORY}'")
-        con.execute("SET threads = 1")
         pricer = Pricer(con, shape, primary, self.lake.scratch)
         inside = f"u.day IN ({', '.join(map(query.day, sorted(days)))})"
         for rows in sorted_rows(con, shape, inside, self.lake.scratch):
@@ -136,7 +135,7 @@ class Days:
 
     def _possible(self, day: date, rows: pa.Table, counts: Counter[str]) -> pa.Table:
         """The rows that may be kept; those whose cost cannot be become findings."""
-        bad = pc.is_in(rows.column("price_status"), pa.array(merge.IMPOSSIBLE))
+        bad = pc.is_in(rows.column("price_status"), _BAD)
         if pc.any(bad).as_py():
             for row in rows.filter(bad).to_pylist():
                 self._impossible(day, **{name: row.get(name) for name in _SHOWN})
@@ -220,6 +219,7 @@ class Days:
                 done.touched.add(day)
 
 
+_BAD = pl.Series(merge.IMPOSSIBLE).to_arrow()
 _SHOWN = ["record_id", "input_id", "price_status", "input_tokens", "output_tokens"]
 
 

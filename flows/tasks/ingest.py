@@ -98,7 +98,7 @@ class _Reader:
     def take(self, batch: Sequence[Prepared], pending: set[str], work: Path, done: Ingested) -> None:
         """Parse a batch, set the bad aside, price the good and replace their days."""
         work.mkdir(parents=True, exist_ok=True)
-        con = query.connect(scratch=work, memory=MEMORY)
+        con = query.connect(scratch=work, memory=MEMORY, threads=1)     # records are numbered in order: one at a time
         counts = read_records(con, batch, self.source, self.form, self.aside, work)
         before = self.state.days_of(one.input_id for one in counts)
         for one in counts:

@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from costops.flows.runtime import parquet
 from costops.transforms import merge, query
+from costops.transforms.arrays import arrow, flags, numbers
 from costops.transforms.prices.cells import PLAIN_UNITS
-from costops.transforms.tables import CORE_CHARGE
 
 _USD = pa.decimal128(18, 12)
 _LARGEST = 10**18
@@ -34,7 +33,7 @@ class _Whole:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> _Whole:
-        return cls(pc.fill_null(column, 0).to_numpy(), pc.is_valid(column).to_numpy())
+        return cls(numbers(column), flags(pc.is_valid(column)))
 
     @classmethod
     def nothing(cls, count: int) -> _Whole:
@@ -43,8 +42,8 @@ class _Whole:
     def but(self, place: NDArray[np.int64], usd: pa.ChunkedArray) -> _Whole:
         """The same with the amounts of some rows put in."""
         value, known = self.value.copy(), self.known.copy()
-        value[place] = np.frombuffer(pc.fill_null(usd, 0).combine_chunks().buffers()[1], np.int64)[:2 * len(usd):2]
-        known[place] = pc.is_valid(usd).to_numpy()
+        value[place] = np.frombuffer(usd.combine_chunks().buffers()[1], np.int64)[:2 * len(usd):2]
+        known[place] = flags(pc.is_valid(usd))
         return _Whole(value, known)
 
     def usd(self) -> pa.Array:
@@ -71,8 +70,9 @@ class Pricer:
         for name in ("groups", "rates", *([primary] if primary else [])):
             put(self.con, name, con.sql(f"SELECT * FROM {name}").to_arrow_table())
         rates = con.sql("SELECT cell, price_status, price_id, price_source FROM rates ORDER BY cell").to_arrow_table()
-        self.first_cell, self.rates = rates.column("cell")[0], rates.drop_columns("cell")
+        self.first_cell, self.rates = int(numbers(rates.column("cell"))[0]), rates.drop_columns("cell")
         self.inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
+        self.constants = con.sql(merge.constants_select(shape)).to_arrow_table()
         self.plain, self.full = (make(shape, keys, primary) for make in (merge.plain_select, merge.costs_select))
 
     def close(self) -> None:
@@ -81,16 +81,14 @@ class Pricer:
 
     def charges(self, rows: pa.Table) -> pa.Table:
         """Charge rows, all columns: what the stream carries, what its groups say, what the prices make of it."""
-        rows = rows.append_column("_row", pa.array(np.arange(rows.num_rows)))
+        rows = rows.append_column("_row", arrow(np.arange(rows.num_rows)))
         group = rows.column("_group")
         found = {name: rows.column(name) for name in self.shape.own}
         found |= {name: self.groups.column(name).take(group) for name in self.shape.grouped}
         found |= self._costs(rows)
         found["input_id"] = self.inputs.take(rows.column("_file"))
-        target = parquet.schema(CORE_CHARGE)
-        for name, text in self.shape.constant.items():
-            found[name] = pa.repeat(pa.scalar(text).cast(target.field(name).type), rows.num_rows)
-        return pa.table(found)
+        same = self.constants.take(arrow(np.zeros(rows.num_rows, np.int64)))
+        return pa.table(found | {name: same.column(name) for name in same.column_names})
 
     def _costs(self, rows: pa.Table) -> dict[str, pa.Array]:
         """The costs of rows, in their order. A column without any value is left out."""
@@ -98,17 +96,18 @@ class Pricer:
         whole = {name: _Whole.of(plain.column(f"_pico{name}")) for name in ("", *(f"_{unit}" for unit in PLAIN_UNITS))}
         full = np.flatnonzero(~whole[""].known | (np.abs(whole[""].value) >= _LARGEST))
         told = self.rates
-        cell = pc.fill_null(pc.subtract(plain.column("_cell"), self.first_cell), 0).to_numpy().copy()
+        cell = np.where(whole[""].known, numbers(plain.column("_cell")) - self.first_cell, 0)
         amounts = {"list_cost_usd": whole[""], "effective_cost_usd": whole[""],
                    **{f"{unit}_cost_usd": whole[f"_{unit}"] for unit in PLAIN_UNITS}}
         if len(full):
-            rest = self._asked(self.full, rows.take(full))
+            rest = self._asked(self.full, rows.take(arrow(full)))
             amounts = {name: amounts.get(name, _Whole.nothing(len(cell))).but(full, rest.column(name))
                        for name in self.shape.costs if name not in told.column_names}
             told = pa.concat_tables([told, rest.select(told.column_names)], promote_options="permissive")
             cell[full] = np.arange(self.rates.num_rows, told.num_rows)
+        places = arrow(cell)
         found = {name: one.usd() for name, one in amounts.items() if one.known.any()}
-        found |= {name: told.column(name).take(cell) for name in told.column_names}
+        found |= {name: told.column(name).take(places) for name in told.column_names}
         return {"input_tokens": plain.column("input_tokens"), "counted": plain.column("counted"), **found}
 
     def _asked(self, select: str, rows: pa.Table) -> pa.Table:
@@ -127,5 +126,5 @@ def put(con: query.Connection, name: str, rows: pl.DataFrame | pa.Table) -> None
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
-    place = rows.column("_row").to_numpy()
-    return rows if (place[:-1] < place[1:]).all() else rows.take(np.argsort(place))
+    place = numbers(rows.column("_row"))
+    return rows if (place[:-1] < place[1:]).all() else rows.take(arrow(np.argsort(place)))

@@ -188,7 +188,6 @@ def create(con: query.Connection, form: Format, told: Format, records: str, opti
         con.execute("DELETE FROM parsed WHERE _again IS NOT NULL")
         told = widen(con, form, told, options)
         insert(con, form, "FROM again", options)
-    con.execute("ALTER TABLE parsed DROP COLUMN _again")
     return told
 
 

@@ -141,7 +141,8 @@ def read(job: ToRead) -> Read:
         counts = read_records(con, batch, source, form, aside, scratch, whole=True)
         rows = dict(query.frame(con, "SELECT day, count(*) FROM usage GROUP BY day ORDER BY day").iter_rows())
         path = scratch / "rows.part"
-        con.execute(f"COPY (SELECT * EXCLUDE (_odd, _raw, _verdict) FROM parsed WHERE _verdict = 'ok') TO '{path}' "
+        con.execute("COPY (SELECT COLUMNS(lambda name: name NOT IN ('_odd', '_raw', '_verdict', '_again')) FROM parsed "
+                    f"WHERE _verdict = 'ok') TO '{path}' "
                     "(FORMAT parquet, COMPRESSION lz4_raw)")
         con.close()
         lake.store.put(job.key, path)

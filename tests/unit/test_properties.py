@@ -9,6 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costops.flows.tasks.stretches import repeated
 from costops.transforms import merge, query
 from costops.transforms.check import check, conform
 from costops.transforms.tables import CORE_CHARGE, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, SPEND_COSTS, SPEND_TOKENS, Table
@@ -34,6 +35,7 @@ def winners(records: list[Record], known: pl.DataFrame | None = None) -> pl.Data
     """What is in the lake after these records, told together, on top of what it knew."""
     told = rows(records)
     CON.register("usage", told.to_arrow())
+    CON.register("twice", pl.DataFrame({"h": repeated(CON)}).to_arrow())
     query.run(CON, merge.MARK_DUPLICATES)
     kept = told.filter(~pl.col("_row").is_in(query.frame(CON, "SELECT _row FROM losers")["_row"].to_list()))
     if known is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +63,15 @@ def test_how_many_records_are_as_usual_changes_no_byte(make_workspace: Make, mon
     assert tables(lean) == tables(whole)
     assert whole.read("core_charge")["audio_output_tokens"].drop_nulls().len() > 0
     assert {"unknown_unit", "impossible_count"} <= set(whole.read("core_finding")["reason"])
+
+
+def test_reading_and_pricing_loads_no_pandas(workspace: Workspace) -> None:
+    workspace.log("a.jsonl", RECORDS)
+    code = ("import sys; from costops.flows.command import main; "
+            f"code = main(['run', '-q', '--stage', 'ingest', '--config', {str(workspace.home / 'costops.toml')!r}]); "
+            "sys.exit(code or 'pandas' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert workspace.read("core_charge").height == len(RECORDS)
 
 
 def test_rows_put_together_with_kept_ones_have_the_bytes_of_one_delivery(make_workspace: Make) -> None:
