@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -73,6 +74,7 @@ class Pricer:
         self.first_cell, self.rates = int(numbers(rates.column("cell"))[0]), rates.drop_columns("cell")
         self.inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
         self.constants = con.sql(merge.constants_select(shape)).to_arrow_table()
+        self.planned: dict[str, duckdb.DuckDBPyRelation] = {}
         self.plain, self.full = (make(shape, keys, primary) for make in (merge.plain_select, merge.costs_select))
 
     def close(self) -> None:
@@ -113,7 +115,9 @@ class Pricer:
     def _asked(self, select: str, rows: pa.Table) -> pa.Table:
         """The answer about rows, in their order."""
         self.con.register("chunk", rows)
-        found = self.con.sql(select).to_arrow_table()
+        if select not in self.planned:
+            self.planned[select] = self.con.sql(select)     # a relation reads what "chunk" is when it is asked
+        found = self.planned[select].to_arrow_table()
         self.con.unregister("chunk")
         return _in_order(found)
 

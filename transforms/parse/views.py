@@ -80,10 +80,16 @@ def _length(fields: Fields, path: str) -> str:
         value = f'{path}."{key}"'
         frame = len(key.encode()) + 4
         if isinstance(kind, str):
-            length = {COUNT: f"CASE WHEN {value} < 10 THEN 1 ELSE 1 + floor(log10({value}))::BIGINT END",
+            length = {COUNT: _digits(value),
                       NUMBER: f"strlen({value})", TEXT: f"2 + strlen({value})",
                       JSON: f"strlen(cast({value} AS VARCHAR))"}.get(kind, "1000000")
             parts.append(f"coalesce({frame} + {length}, 0)")
         else:
             parts.append(f"CASE WHEN {value} IS NULL THEN 0 ELSE {frame + 1} + {_length(kind, value)} END")
     return " + ".join(parts) or "0"
+
+
+def _digits(count: str) -> str:
+    """How many digits a count has; comparisons are cheaper than a logarithm, and most counts are small."""
+    known = " ".join(f"WHEN {count} < {10**digits} THEN {digits}" for digits in range(1, 6))
+    return f"CASE {known} ELSE 1 + floor(log10({count}))::BIGINT END"
