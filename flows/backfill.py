@@ -54,7 +54,7 @@ def backfill(
     wanted = tuple(stages or STAGES)
     with open_lake(settings, write=False) as lake:
         show.table(plan.outline(lake, settings, asked.window, only), key="costops-plan",
-                   description=f"Backfill of {asked.window}: what is there")
+                   description=f"Backfill of {asked.window}: what is there, and what was not read yet")
     if dry_run:
         changes = plan.dry_run(settings, asked.window, sources=only, stages=wanted)
         show.table(changes, key="costops-dry-run", description="What a backfill would change; nothing was written")

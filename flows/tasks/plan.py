@@ -16,15 +16,21 @@ from costops.flows.runtime.engine import Engine
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import Store
 from costops.flows.runtime.overlay import Overlay
-from costops.flows.runtime.settings import Settings
+from costops.flows.runtime.settings import Settings, Source
+from costops.flows.sources import files
 from costops.flows.tasks import stages as do
+from costops.flows.tasks.inputs import id_of
 from costops.flows.tasks.run import Run, open_lake
 from costops.flows.tasks.spread import SHARES
+from costops.transforms.errors import Unreachable
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, TABLE
 from costops.transforms.window import Window
 
 DAILY = ("ingest", "price", "spend")
 """Stages of a backfill that run once a day of it; the others look at the whole and run once, at the end."""
+
+OUTLINE = {"source": pl.String(), "days": pl.Int64(), "partitions": pl.Int64(), "inputs": pl.Int64(),
+           "records": pl.Int64(), "new_inputs": pl.Int64(), "new_mb": pl.Float64()}
 
 CHANGES = {"day": pl.Date(), "dataset": pl.String(), "partition": pl.String(), "change": pl.String(),
            "rows_before": pl.Int64(), "rows_after": pl.Int64(), "list_cost_before_usd": pl.Decimal(38, 12),
@@ -32,7 +38,8 @@ CHANGES = {"day": pl.Date(), "dataset": pl.String(), "partition": pl.String(), "
 
 
 def outline(lake: Lake, settings: Settings, window: Window, sources: Sequence[str]) -> pl.DataFrame:
-    """One row per source: partitions that stand in the window, and known inputs that touch it, with their records."""
+    """One row per source: partitions that stand in the window, known inputs that touch it, with their records, and
+    inputs that the lake has not read, whose name tells a day of the window or none, with their size."""
     rows = []
     for source in settings.by_primacy():
         if not source.feeds_requests or (sources and source.name not in sources):
@@ -43,9 +50,22 @@ def outline(lake: Lake, settings: Settings, window: Window, sources: Sequence[st
         touching = known.filter(pl.col("days").list.eval(
             (pl.element() >= window.start) & (pl.element() < window.end)).list.any())
         rows.append({"source": source.name, "days": len(window.days()), "partitions": len(parts),
-                     "inputs": touching.height, "records": int(touching["lines_read"].sum() or 0)})
-    return pl.DataFrame(rows, schema={"source": pl.String(), "days": pl.Int64(), "partitions": pl.Int64(),
-                                      "inputs": pl.Int64(), "records": pl.Int64()})
+                     "inputs": touching.height, "records": int(touching["lines_read"].sum() or 0),
+                     **_unread(settings, source, set(known["input_id"]), window)})
+    return pl.DataFrame(rows, schema=OUTLINE)
+
+
+def _unread(settings: Settings, source: Source, known: Collection[str], window: Window) -> dict[str, object]:
+    """How many files a source has that may tell of the window and were not read yet; nothing where it cannot say."""
+    if source.is_pulled:
+        return {}
+    try:
+        found = files.find(str(source.uri), settings.home)
+    except Unreachable:
+        return {}
+    new = [one for one in found if id_of(source.name, one.uri) not in known
+           and ((day := files.file_day(one.uri)) is None or day in window)]
+    return {"new_inputs": len(new), "new_mb": round(sum(one.listed.size for one in new) / 1e6, 1)}
 
 
 def dry_run(settings: Settings, window: Window, *, sources: Sequence[str], stages: Sequence[str]) -> pl.DataFrame:

@@ -120,7 +120,7 @@ def _noted(run: Run, done: Ingested) -> None:
             run.note("input", "ingest", source=done.source, uri=row["uri"], content_sha256=row["content_sha256"],
                      outcome="written", **{name: row[name] for name in (
                          "lines_read", "rows_kept", "duplicates", "findings", "non_billable")})
-    LOGGER.info("%s: %d inputs read, %d known, %d records, %d days changed", done.source, done.inputs_read,
+    LOGGER.info("%s: %d inputs read, %d known, %d records, days changed: %d", done.source, done.inputs_read,
                 done.inputs_known, done.lines_read, len(done.changed))
 
 
