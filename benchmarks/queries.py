@@ -37,17 +37,17 @@ from costops.transforms.tables import CORE_CHARGE, OUT_SPEND_DAILY, Table
 TIMES = 20
 DAY = lines.FIRST_DAY
 QUESTIONS = (
-    "SELECT day, sum({cost}) FROM core_charge GROUP BY day",
-    "SELECT model_id, sum({cost}), count(*) FROM core_charge GROUP BY model_id",
-    "SELECT team, sum({cost}) AS spent FROM core_charge GROUP BY team ORDER BY spent DESC LIMIT 20",
-    "SELECT day, sum({cost}) FROM core_charge WHERE team = 'team-07' GROUP BY day",
+    "SELECT day, sum(list_cost_usd) FROM core_charge GROUP BY day",
+    "SELECT model_id, sum(list_cost_usd), count(*) FROM core_charge GROUP BY model_id",
+    "SELECT team, sum(list_cost_usd) AS spent FROM core_charge GROUP BY team ORDER BY spent DESC LIMIT 20",
+    "SELECT day, sum(list_cost_usd) FROM core_charge WHERE team = 'team-07' GROUP BY day",
     "SELECT day, sum(input_tokens), sum(output_tokens) FROM core_charge WHERE team = 'team-03' "
     "AND model_id = 'gpt-4o-2024-08-06' GROUP BY day",
     "SELECT model_id, count(*) FROM core_charge WHERE day = '{day}' AND used_at >= '{day} 10:00:00' "
     "AND used_at < '{day} 11:00:00' GROUP BY model_id",
     "SELECT model_id, sum(cache_read_tokens) * 1.0 / sum(input_tokens) FROM core_charge GROUP BY model_id",
-    "SELECT {cost}, price_id FROM core_charge WHERE day = '{day}' AND record_id = '{id}'",
-    "SELECT day, service_tier, sum({cost}) FROM core_charge WHERE day < '{week}' GROUP BY day, service_tier",
+    "SELECT list_cost_usd, price_id FROM core_charge WHERE day = '{day}' AND record_id = '{id}'",
+    "SELECT day, service_tier, sum(list_cost_usd) FROM core_charge WHERE day < '{week}' GROUP BY day, service_tier",
 )
 ON_ROLLUP = (
     "SELECT provider, sum(list_cost_usd), sum(requests) FROM rollup GROUP BY ALL",
@@ -56,8 +56,6 @@ ON_ROLLUP = (
     "SELECT day, sum(list_cost_usd) FROM rollup WHERE team = 'team-7' GROUP BY ALL ORDER BY day",
     "SELECT project_id, sum(list_cost_usd) FROM rollup GROUP BY ALL ORDER BY 2 DESC LIMIT 20",
 )
-COLUMNS = ("day", "used_at", "record_id", "team", "model_id", "service_tier", "input_tokens", "cache_read_tokens",
-           "output_tokens", "price_id")
 INDEXES = ("day", "team, day", "model_id, day", "service_tier, day", "used_at", "record_id")
 SCAN = """SELECT count(used_at), min(model_id), max(service_tier), max(team), sum(input_tokens), sum(cache_read_tokens),
     sum(output_tokens), sum(list_cost_usd) FROM read_parquet({files})"""
@@ -76,13 +74,17 @@ def p95(ask: Callable[[str], object], questions: Sequence[str]) -> float:
 
 
 def sqlite_of(con: duckdb.DuckDBPyConnection, path: Path) -> sqlite3.Connection:
-    """The same rows in SQLite: whole pico-dollars, six indexes, analysed."""
+    """The same rows in SQLite, every column that has a value: whole pico-dollars, six indexes, analysed."""
+    columns = con.execute("SELECT column_name, column_type FROM (DESCRIBE core_charge)").fetchall()
+    told = con.execute(f"SELECT {', '.join(f'count({name})' for name, _ in columns)} FROM core_charge").fetchall()[0]
+    live = [column for column, count in zip(columns, told, strict=True) if count]
+    picked = ", ".join(f"({name} * 1000000000000)::BIGINT" if kind.startswith("DECIMAL") else f"{name}::VARCHAR"
+                       if kind in {"DATE", "TIMESTAMP"} else name for name, kind in live)
     other = sqlite3.connect(path)
-    other.execute(f"CREATE TABLE core_charge ({', '.join(COLUMNS)}, pico INTEGER)")
-    picked = ", ".join(f"{name}::VARCHAR" if name in {"day", "used_at"} else name for name in COLUMNS)
-    rows = con.execute(f"SELECT {picked}, (list_cost_usd * 1000000000000)::BIGINT FROM core_charge")
+    other.execute(f"CREATE TABLE core_charge ({', '.join(name for name, _ in live)})")
+    rows = con.execute(f"SELECT {picked} FROM core_charge")
     while some := rows.fetchmany(100_000):
-        other.executemany(f"INSERT INTO core_charge VALUES ({', '.join('?' * (len(COLUMNS) + 1))})", some)
+        other.executemany(f"INSERT INTO core_charge VALUES ({', '.join('?' * len(live))})", some)
     for number, index in enumerate(INDEXES):
         other.execute(f"CREATE INDEX by_{number} ON core_charge ({index})")
     other.execute("ANALYZE")
@@ -96,18 +98,18 @@ def analyst(home: Path, rows: int) -> list[Row]:
     space.again(apart(lines.write, home / "month.jsonl", rows, days=DAYS))
     con = duckdb.connect()
     con.execute("SET threads = 2")
+    con.execute("SET enable_progress_bar = false")
     con.execute(f"CREATE VIEW core_charge AS SELECT * FROM read_parquet('{space.home}/lake/core_charge/**/*.parquet', "
                 "hive_partitioning = true)")
     identity = con.execute("SELECT record_id FROM core_charge WHERE day = $day LIMIT 1", {"day": DAY}).fetchall()[0][0]
     names = {"day": str(DAY), "week": str(DAY.replace(day=8)), "id": identity}
     other = sqlite_of(con, home / "rows.sqlite")
-    for one in QUESTIONS:
-        mine, its = (_plain(store.execute(one.format(cost=cost, **names)).fetchall())
-                     for store, cost in ((con, "list_cost_usd"), (other, "pico")))
-        if mine != its:
+    asked = [one.format(**names) for one in QUESTIONS]
+    for one in asked:
+        if _plain(con.execute(one).fetchall()) != _plain(other.execute(one).fetchall()):
             raise SystemExit(f"the two stores answer differently: {one}")
-    ours = p95(lambda one: con.execute(one).fetchall(), [one.format(cost="list_cost_usd", **names) for one in QUESTIONS])
-    theirs = p95(lambda one: other.execute(one).fetchall(), [one.format(cost="pico", **names) for one in QUESTIONS])
+    ours = p95(lambda one: con.execute(one).fetchall(), asked)
+    theirs = p95(lambda one: other.execute(one).fetchall(), asked)
     other.close()
     return [("P12", f"nine questions on {rows:,} rows, p95 CPU: the lake / SQLite with six indexes",
              "<= 1/20 (1/50)", f"1/{theirs / ours:.0f} ({ours * 1e3:.0f} / {theirs * 1e3:,.0f} ms)"),
@@ -151,6 +153,7 @@ def rollup(folder: Path, rows: int, target: Path) -> Path:
     with parquet.Writer(target, table) as out:
         for day in range(DAYS):
             con = opened(folder, day=f"{day:02}")
+            con.execute("SET enable_progress_bar = false")
             priced = pico_sql("usage", "cells", keys=KEYS, units=UNITS, carry=carry, each=True)
             costs = ", ".join(f"_pico_{unit}::DECIMAL(18,0) / 1000000000000 AS {unit}_cost_usd" for unit in UNITS)
             told = {"source": "'generated'", "requests": "1", "unpriced_requests": "(_pico IS NULL)::INTEGER",

@@ -119,8 +119,10 @@ def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
 def _bounds(table: Table, parts: Sequence[Path], rows: int, count: int) -> pl.DataFrame:
     """The sort keys at which pieces begin, but for the first."""
     step = max(rows // (count * _SAMPLED), 1)
-    keys = pl.concat([pl.read_parquet(path, columns=list(table.sort), hive_partitioning=False).select(
-        table.sort).gather_every(step) for path in parts]).sort(table.sort, nulls_last=True)
+    keys = pl.concat([pl.concat([pl.read_parquet(path, columns=list(table.sort), hive_partitioning=False).select(
+        table.sort).gather_every(step) for path in some], rechunk=True)
+        for some in (parts[at:at + 64] for at in range(0, len(parts), 64))]).sort(
+        table.sort, nulls_last=True)
     at = sorted({keys.height * number // count for number in range(1, count)})
     return keys[at].unique(maintain_order=True)
 

@@ -56,7 +56,7 @@ class _Growing:
 
     content: int = 0
     rows: int = 0
-    stats: list[pl.DataFrame] = field(default_factory=list)
+    stats: pl.DataFrame | None = None
     parts: list[Path] = field(default_factory=list)
 
 
@@ -93,7 +93,8 @@ def _staged(form: BillFormat, delivery: Delivery, options: Options, folder: Path
     periods: dict[str, _Growing] = {period: _Growing() for period in delivery.periods}
     folder.mkdir(parents=True, exist_ok=True)
     for number, batch in enumerate(form.read(delivery, options)):
-        found.append(batch.findings)
+        if batch.findings.height:
+            found.append(batch.findings)
         at = batch.tally.uri
         tallies[at] = tallies[at] + batch.tally if at in tallies else batch.tally
         whole = whole and not batch.tally.damaged
@@ -104,10 +105,11 @@ def _staged(form: BillFormat, delivery: Delivery, options: Options, folder: Path
             grown.parts.append(path)
             grown.rows += rows.height
             grown.content = add_content(grown.content, rows)
-            grown.stats.append(totals(rows))
+            # one small frame, not one for each batch: thousands of them would pin what large ones leave behind
+            grown.stats = joined_totals([*([] if grown.stats is None else [grown.stats]), totals(rows)])
         pa.default_memory_pool().release_unused()       # else what batches took stays with the process until the end
     uris = tuple(item.uri for item in delivery.inputs)
     empty = totals(CORE_BILLING_EMPTY)
     return [Staged(period, delivery.as_of, whole, uris, finish_id(grown.content, grown.rows),
-                   joined_totals(grown.stats) if grown.stats else empty, parts=tuple(grown.parts))
+                   empty if grown.stats is None else grown.stats, parts=tuple(grown.parts))
             for period, grown in sorted(periods.items())]
