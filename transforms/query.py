@@ -15,6 +15,7 @@ import polars as pl
 from costops.transforms.errors import Usage
 
 Connection = duckdb.DuckDBPyConnection
+Relation = duckdb.DuckDBPyRelation
 Error = duckdb.Error
 _FILE_TROUBLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.InternalException)
 

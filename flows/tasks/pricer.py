@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -74,7 +73,7 @@ class Pricer:
         self.first_cell, self.rates = int(numbers(rates.column("cell"))[0]), rates.drop_columns("cell")
         self.inputs = con.sql("SELECT input_id FROM inputs ORDER BY file_no").to_arrow_table().column(0)
         self.constants = con.sql(merge.constants_select(shape)).to_arrow_table()
-        self.planned: dict[str, duckdb.DuckDBPyRelation] = {}
+        self.planned: dict[str, query.Relation] = {}
         self.plain, self.full = (make(shape, keys, primary) for make in (merge.plain_select, merge.costs_select))
 
     def close(self) -> None:

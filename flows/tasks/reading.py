@@ -120,8 +120,9 @@ class Records:
         self.told = widen(con, self.form, self.told, self.source.constants())
 
     def _lean(self, con: query.Connection, group: Sequence[Counts]) -> Format:
-        """The format that reads what is usual in a group, where it is large enough to be worth a look."""
-        sizes = {str(one.prepared.path): one.prepared.path.stat().st_size for one in group}
+        """The format that reads what is usual in a group of JSON files, where it is large enough to be worth a look."""
+        sizes = {str(one.prepared.path): one.prepared.path.stat().st_size for one in group
+                 if not files.is_csv(one.prepared.found.uri)}
         if not self.form.raw or sum(sizes.values()) < _LARGE:
             return self.form
         largest = max(sizes, key=lambda name: sizes[name])
