@@ -18,10 +18,13 @@ Units = tuple[Unit, ...]
 _USUAL = frozenset({*PLAIN_UNITS, "reasoning", "request"})
 
 
-def keys_sql(usage: str) -> str:
-    """A SELECT of the distinct price-deciding combinations of a batch, as `price_cells` wants them."""
+def keys_sql(usage: str, *, first: str = "used_at", last: str = "used_at") -> str:
+    """A SELECT of the distinct price-deciding combinations of a batch, as `price_cells` wants them.
+
+    `first` and `last` are the columns of first and last use, of rows that were grouped before.
+    """
     names = ", ".join(PRICE_KEYS)
-    return f"""SELECT {names}, min(used_at) AS first_used_at, max(used_at) AS last_used_at
+    return f"""SELECT {names}, min({first}) AS first_used_at, max({last}) AS last_used_at
 FROM {usage} GROUP BY {names} ORDER BY {names}"""
 
 

@@ -103,13 +103,6 @@ def combos_statement() -> str:
     max(used_at) AS last_used_at FROM usage GROUP BY ALL"""
 
 
-def keys_select() -> str:
-    """The price-deciding combinations of a batch, as `price_cells` wants them, from `combos`."""
-    names = ", ".join(PRICE_KEYS)
-    return f"""SELECT {names}, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
-FROM combos GROUP BY {names} ORDER BY {names}"""
-
-
 def survey_select() -> str:
     """One row over `usage` and `combos`: per column `n_` how many values it has, `lo_` and `hi_` its ends."""
     numbers = [name for name in CORE_USAGE.columns if name not in {*_ELSEWHERE, *_REPEATED, "record_id", "used_at"}]

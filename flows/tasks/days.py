@@ -25,7 +25,7 @@ from costops.flows.tasks.pricing import contracts_frame
 from costops.flows.tasks.stretches import repeated, sorted_rows
 from costops.transforms import merge, query
 from costops.transforms.arrays import arrow
-from costops.transforms.charge import price_cells
+from costops.transforms.charge import keys_sql, price_cells
 from costops.transforms.finding import excerpt
 from costops.transforms.tables import CORE_CHARGE
 from costops.transforms.window import Window
@@ -75,7 +75,8 @@ class Days:
         kept = set(query.frame(con, "SELECT DISTINCT day FROM known ORDER BY day")["day"]) & days
         self.lake.owe(days)
         con.execute(merge.combos_statement())
-        put(con, "cells", price_cells(query.frame(con, merge.keys_select()), self.book, contracts=self.contracts))
+        keys = keys_sql("combos", first="first_used_at", last="last_used_at")
+        put(con, "cells", price_cells(query.frame(con, keys), self.book, contracts=self.contracts))
         shape = merge.layout(query.frame(con, merge.survey_select()).row(0, named=True))
         primary = self._primary(con, days)
         self._write_kept(con, kept, keep, shape, primary, done)

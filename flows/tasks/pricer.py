@@ -42,7 +42,8 @@ class _Whole:
     def but(self, place: NDArray[np.int64], usd: pa.ChunkedArray) -> _Whole:
         """The same with the amounts of some rows put in."""
         value, known = self.value.copy(), self.known.copy()
-        value[place] = np.frombuffer(usd.combine_chunks().buffers()[1], np.int64)[:2 * len(usd):2]
+        told = usd.cast(_USD).combine_chunks()      # sixteen bytes each; the lower eight hold all that a row may cost
+        value[place] = np.frombuffer(told.buffers()[1], np.int64, 2 * len(told), 16 * told.offset)[::2]
         known[place] = flags(pc.is_valid(usd))
         return _Whole(value, known)
 

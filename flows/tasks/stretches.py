@@ -19,6 +19,7 @@ from costops.transforms.order import Stretches, in_order, stretches
 _MEMORY = "32MB"
 """What the reading of a batch may hold that does not fit; beyond, it spills to scratch."""
 _MOST_HASHES = 4_000_000
+"""Hashes sorted at once: 32 MB of them."""
 _MOST_FILES = 256
 """Files dealt to at once."""
 
