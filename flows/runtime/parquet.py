@@ -19,7 +19,7 @@ from costops.transforms.fields import Type
 from costops.transforms.tables import Table
 
 ROW_GROUP = 122_880
-_WIDE_ROW_GROUP = 20_480
+_WIDE_ROW_GROUP = 12_288
 """Of bills: a row is a thousand bytes and more, ten times one of a charge."""
 
 pa.set_memory_pool(pa.system_memory_pool())     # what a row group took goes back to the system behind it

@@ -108,13 +108,14 @@ def _once(decided: Sequence[Staged]) -> list[Staged]:
 
 
 def _commit(lake: Lake, source: str, decided: Sequence[Staged], before: pl.DataFrame, written: Written) -> None:
-    con = query.connect(memory="200MB", threads=1, scratch=lake.scratch)
     current = {one.period: one for one in decided if one.status == "current"}
     gone = before.filter(~pl.col("snapshot_id").is_in([one.snapshot_id for one in decided]))
     replaced = {one.period: one.snapshot_id for one in _in_force(before)
                 if one.period in current and current[one.period].snapshot_id != one.snapshot_id}
-    for period, snapshot in sorted(replaced.items()):
-        _into_history(lake, con, {"source": source, "billing_period": period}, snapshot, written)
+    if replaced:
+        with query.connect(memory="200MB", threads=1, scratch=lake.scratch) as con:
+            for period, snapshot in sorted(replaced.items()):
+                _into_history(lake, con, {"source": source, "billing_period": period}, snapshot, written)
     for table, chosen in ((CORE_BILLING_HISTORY, [one for one in decided if one.status != "current"]),
                           (CORE_BILLING, list(current.values()))):
         for one in sorted(chosen, key=lambda s: (s.period, s.snapshot_id)):
@@ -122,7 +123,6 @@ def _commit(lake: Lake, source: str, decided: Sequence[Staged], before: pl.DataF
                 part = {"source": source, "billing_period": one.period, "snapshot_id": one.snapshot_id}
                 path = encode_sorted(lake, table, one.parts, one.height, snapshot_id=one.snapshot_id)
                 _note(written, table, part, changed=lake.commit(table, part, path))
-    con.close()
     _no_history(lake, source, current.values(), written)
     rows = pl.concat([_superseded(gone, replaced.values()), *(described(one, source) for one in decided)])
     written.partitions += [(CORE_BILL_SNAPSHOT, part) for part in lake.replace(CORE_BILL_SNAPSHOT, rows, [])]

@@ -16,7 +16,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -250,6 +249,8 @@ def _asset(name: str) -> str:
 @cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that is safe inside a script element."""
+    import vl_convert
+
     script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return script.replace("\r", "").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
