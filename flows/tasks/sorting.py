@@ -24,7 +24,7 @@ from costops.transforms.tables import Table
 PIECE = 8_000
 _SAMPLED = 200
 """Keys sampled for each piece: pieces then differ in size by a few percent."""
-_FILES = 16
+_FILES = 24
 """Files dealt to at once: more of them hold batches of a few rows, which cost more than their rows do."""
 
 
@@ -122,10 +122,10 @@ def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
 def _bounds(table: Table, parts: Sequence[Path], rows: int, count: int) -> pl.DataFrame:
     """The sort keys at which pieces begin, but for the first."""
     step = max(rows // (count * _SAMPLED), 1)
-    keys = pl.concat([pl.concat([pl.read_parquet(path, columns=list(table.sort), hive_partitioning=False).select(
-        table.sort).gather_every(step) for path in some], rechunk=True)
-        for some in (parts[at:at + 64] for at in range(0, len(parts), 64))]).sort(
-        table.sort, nulls_last=True)
+    # as Arrow: rows drawn from a frame of Polars hold on to all the text that they were drawn from
+    drawn = [pl.read_parquet(path, columns=list(table.sort), hive_partitioning=False).select(table.sort)
+             .gather_every(step).to_arrow(compat_level=pl.CompatLevel.oldest()) for path in parts]
+    keys = pl.DataFrame(pa.concat_tables(drawn)).sort(table.sort, nulls_last=True)
     at = sorted({keys.height * number // count for number in range(1, count)})
     return keys[at].unique(maintain_order=True)
 
