@@ -21,6 +21,9 @@ SCHEMA = {
 }  # fmt: skip
 TAIL_SHARE = 0.0093  # of days between 2.6 and 4.6 sigmas when the noise is Gaussian
 TAIL_SLOPE, TAIL_CAP = 0.18, 1.10  # how far heavy tails raise the bar
+CARRIED_CAP = 0.7  # of a day's noise that the day before can account for
+SURPRISE = 1.05  # the bar of what yesterday did not announce, in bars
+SURPRISE_FROM = 0.7  # bars that a day has to be off by all the same
 STEP_MARK = 3  # days of a level shift that are flagged: one alarm, not one a day for ever
 NEAR_STEP = 7
 LARGEST = float(np.finfo(np.float64).max) / 4
@@ -58,13 +61,32 @@ def thresholds(z: Array, sigmas: float) -> Array:
     return np.asarray(sigmas * np.clip(1 + TAIL_SLOPE * (between / TAIL_SHARE - 1.6), 1.0, TAIL_CAP))
 
 
+def edges(z: Array, bar: Array) -> tuple[Array, Array]:
+    """Return how far below and above the expected value, in sigmas, a day is still in line.
+
+    Noise is carried over from day to day: a day that yesterday does not explain stands out against the smaller
+    noise that is left. The carried share is the correlation of neighbouring days, without their extremes.
+    """
+    held = np.clip(np.where(np.isfinite(z), z, 0.0), -3.0, 3.0)
+    before = np.pad(held, ((0, 0), (1, 0)))[:, :-1]
+    pairs = np.maximum((np.isfinite(z[:, 1:]) & np.isfinite(z[:, :-1])).sum(axis=1), 1)
+    carried = np.clip((held * before).sum(axis=1) / pairs, 0.0, CARRIED_CAP)[:, None]
+    left, wide = np.sqrt(1 - carried**2), bar[:, None]
+    low, high = (
+        np.minimum(wide, np.maximum(SURPRISE_FROM * wide, SURPRISE * wide * left + side * carried * before))
+        for side in (-1, 1)
+    )
+    return low, high
+
+
 @dataclass(frozen=True)
 class Flags:
     """Flagged days by kind: 0 nothing, 1 spike, 2 drop, 3 level shift, 4 missing."""
 
     kind: NDArray[np.int8]
     score: Array
-    bar: Array
+    low: Array  # sigmas below and above what was to be expected at which a day is out of line
+    high: Array
     moved: Array  # logs by which a level shift moved its flagged days: without it they are as was to be expected
 
 
@@ -75,18 +97,19 @@ def flag(values: Array, parts: Parts, *, rules: Rules, sparse: Mask, scale: Arra
     """Return what is out of line in a matrix of scaled values; `scale` turns effects into money."""
     z = np.where(np.isfinite(parts.z), parts.z, 0.0)
     bar = thresholds(parts.z, rules.sigmas)
+    low, high = edges(parts.z, bar)
     gap = np.exp(parts.logs) - np.exp(parts.expected)
     with np.errstate(over="ignore"):
         effect = np.where(np.isfinite(gap), np.abs(gap), 0.0) * scale[:, None]
     share = np.expm1(np.abs(np.where(np.isfinite(parts.z), parts.logs - parts.expected, 0.0)))
     aged = np.cumsum(np.isfinite(values), axis=1).max(axis=1) >= rules.least_days
-    big = (np.abs(z) > bar[:, None]) & (share > rules.least_share) & (effect >= rules.least_effect) & aged[:, None]
+    score = np.abs(z) * bar[:, None] / np.where(z > 0, high, low)
+    big = (score > bar[:, None]) & (share > rules.least_share) & (effect >= rules.least_effect) & aged[:, None]
     kind = np.zeros(values.shape, dtype=np.int8)
     kind[big & (z > 0)] = 1
     kind[big & (z < 0) & ~sparse[:, None]] = 2
-    score = np.abs(z)
     moved = _mark_steps(kind, score, parts, rules=rules, skip=sparse, scale=scale)
-    return Flags(kind, score, bar, np.where(kind == KINDS.index("level_shift"), moved, 0.0))
+    return Flags(kind, score, low, high, np.where(kind == KINDS.index("level_shift"), moved, 0.0))
 
 
 def _mark_steps(kind: NDArray[np.int8], score: Array, parts: Parts, *, rules: Rules, skip: Mask, scale: Array) -> Array:
@@ -161,7 +184,6 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
     inside = np.isfinite(values)
     tail = _tail(seen, inside)
     parts, flags, sparse = analyse(np.where(tail, np.nan, values), weekday, rules=rules, scale=scale)
-    width = flags.bar[:, None] * parts.sigma
     floor = parts.floor[:, None]
 
     def unit(logs: Array) -> Array:
@@ -171,8 +193,8 @@ def _frame(series: Sequence[Daily], rules: Rules) -> pl.DataFrame:
 
     usual = parts.expected - flags.moved  # of a new level the old one: that is what was to be expected
     expected = np.where(np.isfinite(usual), unit(usual), values * scale[:, None])
-    lower = np.where(np.isfinite(usual), unit(usual - width), 0.0)
-    upper = np.where(np.isfinite(usual), unit(usual + width), expected)
+    lower = np.where(np.isfinite(usual), unit(usual - flags.low * parts.sigma), 0.0)
+    upper = np.where(np.isfinite(usual), unit(usual + flags.high * parts.sigma), expected)
     lower = np.where(sparse[:, None], 0.0, np.minimum(lower, expected))
     gap = inside & ~seen & ~sparse[:, None]
     awaited = tail & (expected > 0.05 * scale[:, None])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.models.conftest import odd_panel, series
 
-from costops.models.anomaly import Rules, detect
+from costops.models.anomaly import Rules, detect, edges
 from costops.models.synthetic import frame
 
 FIRST = date(2025, 1, 6)
@@ -96,6 +96,46 @@ def test_an_intermittent_series_is_not_a_row_of_drops() -> None:
     rng = np.random.default_rng(1)
     y = np.where(rng.random(200) < 0.5, 0.0, 10 * np.exp(rng.normal(0, 0.3, 200)))
     assert "drop" not in found(y).values()
+
+
+def carried(share: float, days: int = 300, seed: int = 3) -> np.ndarray:
+    """Noise of one sigma of which each day carries a share over to the next."""
+    shock = np.random.default_rng(seed).normal(size=days)
+    noise = [float(shock[0])]
+    for one in shock[1:]:
+        noise.append(share * noise[-1] + np.sqrt(1 - share**2) * float(one))
+    return np.array(noise)
+
+
+def test_a_day_that_yesterday_announced_is_allowed_more_than_one_that_it_did_not() -> None:
+    z = carried(0.6)
+    z[149], z[249] = 0.0, 3.0
+    low, high = edges(z[None], np.array([4.25]))
+    assert high[0, 150] < 4.0 < high[0, 250] == 4.25
+    assert low[0, 150] == high[0, 150]
+    calm = edges(carried(0.0)[None], np.array([4.25]))
+    assert min(side.min() for side in calm) > 4.0
+
+
+def test_a_spike_that_carried_noise_cannot_explain_is_seen() -> None:
+    for share, seen in ((0.65, True), (0.0, False)):
+        noise = carried(share)
+        day = 150 + int(np.abs(noise[150:200]).argmin()) + 1        # after a day as it was to be expected
+        usual, noise[day] = 100 * np.exp(0.1 * noise), 3.8
+        assert found(usual) == {}
+        assert found(100 * np.exp(0.1 * noise)) == ({day: "spike"} if seen else {})
+
+
+def test_spikes_and_drops_lie_outside_their_bounds_and_calm_days_within() -> None:
+    odd_days = pl.col("ds").dt.ordinal_day() % 45
+    panel = frame(40, days=300, seed=21).with_columns(
+        y=pl.when(odd_days == 0).then(pl.col("y") * 1.6).when(odd_days == 20).then(pl.col("y") * 0.6).otherwise("y"))
+    out = detect(panel)
+    outside = (pl.col("y") < pl.col("lower") * (1 - 1e-9)) | (pl.col("y") > pl.col("upper") * (1 + 1e-9))
+    odd = out.filter(pl.col("kind").is_in(["spike", "drop"]))
+    assert odd.height > 100
+    assert odd.filter(~outside).height == 0
+    assert out.filter(~pl.col("is_anomaly") & outside).height < 0.002 * out.height      # less than 12 % off
 
 
 def test_false_alarms_are_rare_over_many_series() -> None:
