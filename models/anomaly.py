@@ -22,6 +22,7 @@ SCHEMA = {
 TAIL_SHARE = 0.0093  # of days between 2.6 and 4.6 sigmas when the noise is Gaussian
 TAIL_SLOPE, TAIL_CAP = 0.18, 1.10  # how far heavy tails raise the bar
 CARRIED_CAP = 0.7  # of a day's noise that the day before can account for
+CARRIED_TRUST = 10.0  # pairs of days at which half of what they say is believed
 SURPRISE = 1.05  # the bar of what yesterday did not announce, in bars
 SURPRISE_FROM = 0.7  # bars that a day has to be off by all the same
 STEP_MARK = 3  # days of a level shift that are flagged: one alarm, not one a day for ever
@@ -65,12 +66,13 @@ def edges(z: Array, bar: Array) -> tuple[Array, Array]:
     """Return how far below and above the expected value, in sigmas, a day is still in line.
 
     Noise is carried over from day to day: a day that yesterday does not explain stands out against the smaller
-    noise that is left. The carried share is the correlation of neighbouring days, without their extremes.
+    noise that is left. The carried share is the correlation of neighbouring days, without their extremes and drawn
+    to none where few days tell of it.
     """
     held = np.clip(np.where(np.isfinite(z), z, 0.0), -3.0, 3.0)
     before = np.pad(held, ((0, 0), (1, 0)))[:, :-1]
-    pairs = np.maximum((np.isfinite(z[:, 1:]) & np.isfinite(z[:, :-1])).sum(axis=1), 1)
-    carried = np.clip((held * before).sum(axis=1) / pairs, 0.0, CARRIED_CAP)[:, None]
+    pairs = (np.isfinite(z[:, 1:]) & np.isfinite(z[:, :-1])).sum(axis=1)
+    carried = np.clip((held * before).sum(axis=1) / (pairs + CARRIED_TRUST), 0.0, CARRIED_CAP)[:, None]
     left, wide = np.sqrt(1 - carried**2), bar[:, None]
     low, high = (
         np.minimum(wide, np.maximum(SURPRISE_FROM * wide, SURPRISE * wide * left + side * carried * before))
