@@ -80,42 +80,41 @@ def _pieces(lake: Lake, table: Table, parts: Sequence[Path], rows: int, constant
             ) -> Iterator[pa.Table]:
     """All rows in pieces: each row of a piece sorts before each row of the next."""
     count = -(-rows // PIECE)
+    tables = (_read(path, table, constants) for path in parts)
     if count <= 1:
-        yield pa.concat_tables([_arrow(_read(path, constants), table) for path in parts])
+        yield pa.concat_tables(list(tables))
         return
     folder = lake.scratch / "pieces"
     try:
-        yield from _split(table, (_read(path, constants) for path in parts), _bounds(table, parts, rows, count), folder)
+        yield from _split(table, tables, _bounds(table, parts, rows, count), folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _split(table: Table, frames: Iterable[pl.DataFrame], bounds: pl.DataFrame, folder: Path) -> Iterator[pa.Table]:
+def _split(table: Table, tables: Iterable[pa.Table], bounds: pl.DataFrame, folder: Path) -> Iterator[pa.Table]:
     """The pieces between `bounds`, by way of files of many pieces where there are more than `_FILES`."""
     step = -(-(bounds.height + 1) // _FILES)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:02d}.arrow" for number in range(-(-(bounds.height + 1) // step))]
-    _deal(table, frames, bounds[step - 1::step], files)
+    _deal(table, tables, bounds[step - 1::step], files)
     for number, path in enumerate(files):
         if not path.exists():
             continue
         inner = bounds[number * step:(number + 1) * step - 1]
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
             if inner.height:
-                yield from _split(table, (pl.DataFrame(one) for one in stream), inner, path.with_suffix(""))
+                batches = (pa.Table.from_batches([one]) for one in stream)
+                yield from _split(table, batches, inner, path.with_suffix(""))
             else:
                 yield stream.read_all()
         path.unlink()
         pa.default_memory_pool().release_unused()
 
 
-def _read(path: Path, constants: Mapping[str, str]) -> pl.DataFrame:
-    return pl.read_parquet(path, hive_partitioning=False).with_columns(
+def _read(path: Path, table: Table, constants: Mapping[str, str]) -> pa.Table:
+    """The rows of a part: the columns of the table's file, in its types."""
+    frame = pl.read_parquet(path, hive_partitioning=False).with_columns(
         pl.lit(value).alias(name) for name, value in constants.items())
-
-
-def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
-    """The columns of the table's file, in its types."""
     return parquet.conform(frame.select(f.name for f in table.file_fields).to_arrow(), parquet.schema(table))
 
 
@@ -130,32 +129,33 @@ def _bounds(table: Table, parts: Sequence[Path], rows: int, count: int) -> pl.Da
     return keys[at].unique(maintain_order=True)
 
 
-def _deal(table: Table, frames: Iterable[pl.DataFrame], bounds: pl.DataFrame, files: Sequence[Path]) -> None:
-    """The rows to the file of their piece, from many frames at a time: a file of few batches is small."""
+def _deal(table: Table, tables: Iterable[pa.Table], bounds: pl.DataFrame, files: Sequence[Path]) -> None:
+    """The rows to the file of their piece, many at a time: a file of few batches is small."""
     with ExitStack() as stack:
         outs: dict[int, pa.RecordBatchStreamWriter] = {}
-        for frame in _gathered(frames):
-            for (piece,), rows in frame.with_columns(_piece(table, frame, bounds)).group_by("_piece"):
-                made = _arrow(rows, table)
-                number = int(str(piece))
+        for rows in _gathered(tables):
+            pieces = _piece(table, pl.DataFrame(rows.select(table.sort)), bounds)
+            dealt, at = rows.take(pieces.arg_sort().to_arrow()), 0
+            for number, count in sorted(pieces.value_counts().iter_rows()):
                 if number not in outs:
                     outs[number] = stack.enter_context(pa.ipc.new_stream(
-                        files[number], made.schema, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)))
-                outs[number].write_table(made)
+                        files[number], rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)))
+                outs[number].write_table(dealt.slice(at, count))
+                at += count
 
 
-def _gathered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The frames in order, joined until they have a quarter of the rows of a piece."""
-    held: list[pl.DataFrame] = []
-    for one in frames:
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows in order, joined until they are half of a piece."""
+    held: list[pa.Table] = []
+    for one in tables:
         held.append(one)
-        if sum(each.height for each in held) >= PIECE // 4:
-            joined = pl.concat(held)
+        if sum(each.num_rows for each in held) >= PIECE // 2:
+            joined = pa.concat_tables(held).combine_chunks()
             held.clear()
             yield joined
             del joined
     if held:
-        yield pl.concat(held)
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _piece(table: Table, frame: pl.DataFrame, bounds: pl.DataFrame) -> pl.Series:
