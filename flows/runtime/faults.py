@@ -1,13 +1,14 @@
 """Planted faults, for the tests that prove a run can be killed anywhere.
 
 `COSTOPS_FAULT=point:n:action` makes the n-th passage of a named point in the lake's writer kill the process,
-stop, raise or sleep. It is refused unless `COSTOPS_TESTING=1` is set as well.
+stop, raise or sleep, which it says. It is refused unless `COSTOPS_TESTING=1` is set as well.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 _passed: dict[str, int] = {}
@@ -30,5 +31,6 @@ def fault(point: str) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
         return
     if action == "sleep":
+        print(f"planted pause at {point}", file=sys.stderr, flush=True)
         time.sleep(30)
     raise OSError(5, f"planted fault at {point}")
