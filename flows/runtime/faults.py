@@ -31,6 +31,7 @@ def fault(point: str) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
         return
     if action == "sleep":
-        print(f"planted pause at {point}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"planted pause at {point}\n")
+        sys.stderr.flush()
         time.sleep(30)
     raise OSError(5, f"planted fault at {point}")
