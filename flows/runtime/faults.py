@@ -33,5 +33,5 @@ def fault(point: str) -> None:
     if action == "sleep":
         sys.stderr.write(f"planted pause at {point}\n")
         sys.stderr.flush()
-        time.sleep(30)
+        time.sleep(120)
     raise OSError(5, f"planted fault at {point}")
