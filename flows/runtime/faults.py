@@ -1,7 +1,7 @@
 """Planted faults, for the tests that prove a run can be killed anywhere.
 
 `COSTOPS_FAULT=point:n:action` makes the n-th passage of a named point in the lake's writer kill the process,
-stop, raise, or pause for two minutes after a line on standard error. It is refused unless `COSTOPS_TESTING=1` is set as well.
+stop, raise, or pause for two minutes after a line on standard error. Refused unless `COSTOPS_TESTING=1` is set as well.
 """
 
 from __future__ import annotations

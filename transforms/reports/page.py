@@ -249,7 +249,7 @@ def _asset(name: str) -> str:
 @cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that is safe inside a script element."""
-    import vl_convert       # ten megabytes, which a run that makes no report need not hold
+    import vl_convert  # ten megabytes, which a run that makes no report need not hold
 
     script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return script.replace("\r", "").replace("</script", "<\\/script").replace("<!--", "<\\!--")
