@@ -34,6 +34,7 @@ MEND: dict[str, str] = {
     "mix": "the total is calm, yet money moved to another part: check that the move was meant",
     "driver_unusable": "give the driver's values, the planned ones included, or take it out of `[forecast] drivers`",
     "forecast_drift": "the models were fitted anew; look at what changed in the series named",
+    "model_refused": "nothing, the models were fitted anew; ask what changed the file",
     # files as delivered
     "cut_archive": "deliver the archive again whole; what was read of it is counted once",
     "archive_bomb": "unpack it by hand and check where it comes from; nothing of it was read",

@@ -46,7 +46,7 @@ def _scenario(args: argparse.Namespace) -> int:
     from costops.flows.runtime import clock
     from costops.flows.runtime.settings import load
     from costops.flows.tasks.changes import scenario_file, sentence
-    from costops.flows.tasks.forecasting import read_model
+    from costops.flows.tasks.kept import read_model
     from costops.flows.tasks.run import open_lake
     from costops.flows.tasks.whatif import what_if
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.tasks import regressors, watched
+from costops.flows.tasks.kept import MODEL_KEY, kept_model
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.step import step
 from costops.transforms.check import conform
@@ -24,12 +24,6 @@ from costops.transforms.tables import (
     OUT_SPEND_DAILY,
     OUT_SPEND_HOURLY,
 )
-
-if TYPE_CHECKING:
-    from costops.models.publishing import Fitted
-
-MODEL_KEY = "models/forecast.txt"
-"""Where the lake keeps what the last fit learned, as text with its hash."""
 
 _FIT_KEY = "_state/outlook/fit.json"
 
@@ -128,27 +122,6 @@ def _with_holidays(run: Run, rows: pl.DataFrame, series: pl.DataFrame) -> pl.Dat
     factor = holiday.effect(total.select("ds", "y"), days)
     LOGGER.info("forecast: a holiday of %s spends %.0f %% of a usual working day", country, 100 * factor)
     return holiday.apply(rows, days, factor)
-
-
-def kept_model(run: Run, horizon: int) -> Fitted | None:
-    """The model of an earlier fit, if it reaches as far as is asked for."""
-    fitted = read_model(run.lake)
-    return fitted if fitted is not None and fitted.horizon >= horizon else None
-
-
-def read_model(lake: Lake) -> Fitted | None:
-    """The model of an earlier fit, if there is one that reads; its hash is checked before its text."""
-    from costops.models.store import ModelTextError, from_text
-
-    body = lake.store.read(MODEL_KEY)
-    if body is None:
-        return None
-    try:
-        fitted = from_text(body.decode("utf-8", "replace"))
-    except ModelTextError as error:
-        LOGGER.warning("%s: %s; it is fitted anew", MODEL_KEY, error)
-        return None
-    return fitted
 
 
 def _begun(run: Run, made: str) -> tuple[date | None] | None:

@@ -13,7 +13,7 @@ from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER
 from costops.flows.runtime.settings import Settings
 from costops.flows.tasks.changes import TOKENS, Change, sentence
-from costops.flows.tasks.forecasting import read_model
+from costops.flows.tasks.kept import read_model
 from costops.flows.tasks.pricing import lake_book
 from costops.flows.tasks.run import Run
 from costops.flows.tasks.targets import publish_files
