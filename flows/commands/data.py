@@ -37,12 +37,12 @@ def query(args: argparse.Namespace) -> int:
         if args.span:
             emit(rollup(lake, args.span, args.by), args.format, title=f"Spend of the last {args.span}")
             return 0
-        emit(_asked(lake, args.sql), args.format)
+        emit(answer(lake, args.sql), args.format)
     return 0
 
 
-def _asked(lake: Lake, sql: str) -> pl.DataFrame:
-    """The answer, asked again where a run replaced a file between the engine's two looks at it."""
+def answer(lake: Lake, sql: str) -> pl.DataFrame:
+    """The rows of a query over the views, asked again where a run replaced a file between the engine's looks at it."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(duck.Moved):
             return duck.ask(views(lake), sql)
