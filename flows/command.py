@@ -105,6 +105,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("lake", "lake:main", "Operate the lake: verify, compact, retain, erase a user.",
             "cost-ops lake verify",
             (_o("action", choices=["verify", "compact", "retain", "erase"], help="what to do with the lake"), _DRY,
+             _o("--mend", action="store_true",
+                help="for verify: set days that cannot be read aside; the next run makes them again"),
              _o("--user", metavar="ID", help="for erase: the user id to take out"),
              _o("--by", default="", metavar="NAME", help="for erase: who asked")), rows=True),
 )

@@ -18,12 +18,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    """One row per fault; exit code 4 where there is any."""
+    """One row per fault; exit code 4 where there is any, also where `--mend` has dealt with it."""
     from costops.flows.tasks.run import open_lake
-    from costops.flows.tasks.verify import verify
+    from costops.flows.tasks.verify import mend, verify
 
-    with open_lake(settings, write=False) as lake:
+    with open_lake(settings, write=args.mend) as lake:
         faults = verify(lake)
+        if args.mend:
+            faults = mend(lake, faults)
     if faults.is_empty():
         print("The lake is whole.", file=sys.stderr)
         if args.format != "table":

@@ -157,8 +157,8 @@ class Lake:
 
     def damaged(self, table: Table, partition: Partition) -> Refused:
         """What to say of a partition that cannot be read."""
-        return Refused(f"{self.store.uri}/{self.key(table, partition)}: damaged; run `cost-ops lake verify`, delete "
-                       "the file, then `cost-ops backfill` its day.")
+        return Refused(f"{self.store.uri}/{self.key(table, partition)}: damaged; run `cost-ops lake verify --mend`, "
+                       "which sets aside what the next run can make again and tells what to do with the rest.")
 
     def commit(self, table: Table, partition: Partition, path: Path) -> bool:
         """Replace a partition by a finished file. False where it held the same bytes already."""

@@ -7,6 +7,7 @@ that any reader opens it. Only the rows of one row group are held in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,15 @@ def row_group(table: Table) -> int:
 def lacks(path: Path, table: Table) -> bool:
     """True where a file of the table was written without some of its columns."""
     return not {one.name for one in table.file_fields} <= set(pq.read_schema(path).names)
+
+
+def is_cut(path: Path) -> bool:
+    """True where a file does not end as a Parquet file does: with the length of a footer that it can hold, and `PAR1`."""
+    with path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(size - 8, 0))
+        end = handle.read()
+    return end[4:] != b"PAR1" or int.from_bytes(end[:4], "little") + 12 > size
 
 
 class Writer:

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from costops.flows.runtime.lake import VERSION, Lake
 from costops.flows.runtime.objects import Folder, written_digest
-from costops.flows.tasks.lost import told_rows
+from costops.flows.tasks.lost import set_aside, told_rows
 from costops.transforms.errors import CostopsError
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, TABLES, Table
 
 SCHEMA = {"place": pl.String(), "state": pl.String(), "detail": pl.String(), "mend": pl.String()}
 _AGAIN = "delete the file, then `cost-ops backfill` its day"
+_ASIDE = "`cost-ops lake verify --mend` sets it aside; the next run makes it again from its inputs"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ def verify(lake: Lake) -> pl.DataFrame:
     if not any(place.endswith(".parquet") for place in bad):
         found += _footing(lake)
     return pl.DataFrame([vars(one) for one in found], schema=SCHEMA)
+
+
+def mend(lake: Lake, faults: pl.DataFrame) -> pl.DataFrame:
+    """Set days of `core_charge` aside that cannot be read: the next run makes them again. The faults, as they are now."""
+    bad = set(faults.filter(pl.col("state").is_in(["damaged", "unreadable"]))["place"])
+    days = {key: part for part in lake.partitions(CORE_CHARGE) if (key := lake.key(CORE_CHARGE, part)) in bad}
+    for part in days.values():
+        set_aside(lake, part)
+    return faults.with_columns(pl.when(pl.col("place").is_in(list(days))).then(pl.lit(
+        "set aside; the next run makes it again from its inputs")).otherwise("mend").alias("mend"))
 
 
 def _state(lake: Lake) -> Iterator[Fault]:
@@ -65,10 +76,11 @@ def _files(lake: Lake) -> Iterator[Fault]:
 def _file(lake: Lake, table: Table, partition: dict[str, str]) -> Fault | None:
     """Bytes as written, readable to the last page, of the right columns, without nulls where none may be."""
     key = lake.key(table, partition)
+    again = _ASIDE if table is CORE_CHARGE else _AGAIN
     if isinstance(lake.store, Folder) and (digest := written_digest(lake.store.path(key))) is not None:
         known, now = digest
         if known != now:
-            return Fault(key, "damaged", "its bytes are not those that were written", _AGAIN)
+            return Fault(key, "damaged", "its bytes are not those that were written", again)
     path = lake.file(table, partition)
     if path is None:
         return Fault(key, "missing", "listed, but gone when read", "run again")
@@ -76,14 +88,14 @@ def _file(lake: Lake, table: Table, partition: dict[str, str]) -> Fault | None:
         read = pq.read_table(path, page_checksum_verification=True, partitioning=None)
         frame = pl.DataFrame(pl.from_arrow(read))
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-        return Fault(key, "unreadable", str(error).split("\n", 1)[0][:200], _AGAIN)
+        return Fault(key, "unreadable", str(error).split("\n", 1)[0][:200], again)
     names = {f.name for f in table.file_fields}
     if strange := sorted(set(frame.columns) - names):
         return Fault(key, "foreign", f"columns that the table does not know: {', '.join(strange[:5])}",
-                     "was it written by a newer version? upgrade; else " + _AGAIN)
+                     "was it written by a newer version? upgrade; else " + again)
     for name in sorted(table.required & set(frame.columns)):
         if frame[name].null_count():
-            return Fault(key, "damaged", f"{frame[name].null_count()} nulls in {name}", _AGAIN)
+            return Fault(key, "damaged", f"{frame[name].null_count()} nulls in {name}", again)
     return None
 
 
