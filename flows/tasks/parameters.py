@@ -22,8 +22,10 @@ class DateRange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="Days")
 
-    start: date = Field(title="First day", description="First UTC day to write.")
-    end: date = Field(title="Last day", description="Last UTC day to write; it is included.")
+    # the positions: PostgreSQL keeps the names of a schema in an order of its own, and the form would begin with the end
+    start: date = Field(title="First day", description="First UTC day to write.", json_schema_extra={"position": 0})
+    end: date = Field(title="Last day", description="Last UTC day to write; it is included.",
+                      json_schema_extra={"position": 1})
 
     @model_validator(mode="after")
     def _in_order(self) -> DateRange:

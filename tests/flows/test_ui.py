@@ -81,6 +81,8 @@ def test_a_person_fills_the_backfill_form_watches_the_run_and_opens_what_it_left
     page.goto(f"{prefect.url}/v2/deployments/deployment/{prefect.deployment('backfill')['id']}/run")
     expect(page.get_by_text("First UTC day to write.")).to_be_visible()
     expect(page.get_by_text("Nothing is written.")).to_be_visible()
+    texts = page.locator("form").inner_text()
+    assert texts.index("First UTC day to write.") < texts.index("Last UTC day to write")
     person.look("form-empty")
     expect(page.get_by_text("Pick a date")).to_have_count(2)
     person.pick("First UTC day to write.", date(2026, 9, 1))
