@@ -106,7 +106,7 @@ COMMANDS: tuple[Command, ...] = (
             "cost-ops lake verify",
             (_o("action", choices=["verify", "compact", "retain", "erase"], help="what to do with the lake"), _DRY,
              _o("--mend", action="store_true",
-                help="for verify: set days that cannot be read aside; the next run makes them again"),
+                help="for verify: make days that cannot be read again from their inputs"),
              _o("--user", metavar="ID", help="for erase: the user id to take out"),
              _o("--by", default="", metavar="NAME", help="for erase: who asked")), rows=True),
 )

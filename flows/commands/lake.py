@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping
+from datetime import date
 
 from costops.flows.commands.show import emit
 from costops.flows.runtime import clock
@@ -18,14 +20,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    """One row per fault; exit code 4 where there is any, also where `--mend` has dealt with it."""
+    """One row per fault; exit code 4 where there is any. With `--mend` after days that can be made again were."""
     from costops.flows.tasks.run import open_lake
-    from costops.flows.tasks.verify import mend, verify
+    from costops.flows.tasks.verify import damaged_days, verify
 
-    with open_lake(settings, write=args.mend) as lake:
+    with open_lake(settings, write=False) as lake:
         faults = verify(lake)
-        if args.mend:
-            faults = mend(lake, faults)
+        days = damaged_days(lake, faults)
+    if args.mend and not args.dry_run and days:
+        _make_again(settings, days)
+        with open_lake(settings, write=False) as lake:
+            faults = verify(lake)
     if faults.is_empty():
         print("The lake is whole.", file=sys.stderr)
         if args.format != "table":
@@ -33,6 +38,17 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
         return 0
     emit(faults, args.format, title="What is wrong with the lake")
     return 4
+
+
+def _make_again(settings: Settings, days: Mapping[str, Iterable[date]]) -> None:
+    """Days that cannot be read, from their inputs; their sums are owed to the next run, should they differ."""
+    from costops.flows.tasks.lost import make_again
+    from costops.flows.tasks.pricing import working_book
+    from costops.flows.tasks.run import open_run
+
+    with open_run(settings, stages=("ingest",)) as run:
+        for done in make_again(run, working_book(run), days):
+            print(f"{done.source}: made again: {', '.join(map(str, sorted(done.changed)))}", file=sys.stderr)
 
 
 def _compact(args: argparse.Namespace, settings: Settings) -> int:

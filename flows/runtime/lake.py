@@ -53,6 +53,8 @@ class Lake:
     def __init__(self, store: Store, scratch: Path) -> None:
         self.store = store
         self.scratch = scratch
+        self.overlooked: set[str] = set()
+        """Keys of partitions that cannot be read and are about to be made again: as if they were not there."""
         self._owed: set[str] = set()
         self._erased: dict[str, Any] | None = None
         scratch.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ class Lake:
         found = []
         for item in self.store.list(prefix):
             parts = item.key.split("/")
-            if parts[-1] != _PART:
+            if parts[-1] != _PART or item.key in self.overlooked:
                 continue
             values = dict(part.split("=", 1) for part in parts[1:-1])
             if all(values.get(name) == value for name, value in fixed.items()):
@@ -130,7 +132,8 @@ class Lake:
 
     def file(self, table: Table, partition: Partition) -> Path | None:
         """A local file of the partition, in folders that name it; None where there is none."""
-        return self.store.fetch(self.key(table, partition), self.scratch / "read")
+        key = self.key(table, partition)
+        return None if key in self.overlooked else self.store.fetch(key, self.scratch / "read")
 
     def files(self, table: Table, partitions: Iterable[Partition]) -> list[Path]:
         """Local files of those partitions that exist."""
@@ -158,12 +161,14 @@ class Lake:
     def damaged(self, table: Table, partition: Partition) -> Refused:
         """What to say of a partition that cannot be read."""
         return Refused(f"{self.store.uri}/{self.key(table, partition)}: damaged; run `cost-ops lake verify --mend`, "
-                       "which sets aside what the next run can make again and tells what to do with the rest.")
+                       "which makes days again whose inputs are there and tells what to do with the rest.")
 
     def commit(self, table: Table, partition: Partition, path: Path) -> bool:
         """Replace a partition by a finished file. False where it held the same bytes already."""
         self._changing(table, partition)
-        changed = self.store.put(self.key(table, partition), path)
+        key = self.key(table, partition)
+        changed = self.store.put(key, path)
+        self.overlooked.discard(key)
         path.unlink(missing_ok=True)
         return changed
 
@@ -199,6 +204,7 @@ class Lake:
         if there:
             self._changing(table, partition)
         self.store.delete(key)
+        self.overlooked.discard(key)
         return there
 
     # -- what is owed ------------------------------------------------------------------------------------------
@@ -219,10 +225,12 @@ class Lake:
         except (ValueError, TypeError):         # damaged: every day
             return {date.fromisoformat(part["day"]) for part in self.partitions(TABLE["core_charge"])}
 
-    def settled(self) -> None:
-        """The sums of all days stand."""
-        self._owed.clear()
-        if self.store.read(_OWED) is not None:
+    def settled(self, but: Iterable[date] = ()) -> None:
+        """The sums of all days stand, those of some that are still owed left out."""
+        self._owed = {str(day) for day in but}
+        if self._owed:
+            self.store.put(_OWED, json.dumps(sorted(self._owed)).encode())
+        elif self.store.read(_OWED) is not None:
             self.store.delete(_OWED)
 
     def _changing(self, table: Table, partition: Partition) -> None:

@@ -116,11 +116,18 @@ class Days:
                     del piece, kept     # not while the next is made
             if counts:
                 left.discard(day)
-                self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done)
+                seen = self._seen(day)
+                self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done, seen=seen)
             else:
                 out.path.unlink()
         for day in sorted(left):
-            self._settle(day, {}, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done)
+            seen = self._seen(day)
+            self._settle(day, {}, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done, seen=seen)
+
+    def _seen(self, day: date) -> bool:
+        """True where the former rows of a day were there, or all inputs that told them are read again."""
+        part = self._part(day)
+        return self.lake.key(CORE_CHARGE, part) in self.lake.overlooked or self.lake.file(CORE_CHARGE, part) is not None
 
     def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
                 primary: str | None) -> Iterator[pa.Table]:
@@ -178,8 +185,8 @@ class Days:
     # -- both --------------------------------------------------------------------------------------------------
 
     def _settle(self, day: date, counts: Mapping[str, int], late: Mapping[str, int], changed: bool,
-                done: Ingested) -> None:
-        self.state.settle(day, dict(counts), late)
+                done: Ingested, *, seen: bool = True) -> None:
+        self.state.settle(day, dict(counts), late, seen=seen)
         done.rows_kept += sum(counts.values())
         if changed:
             done.changed.add(day)

@@ -10,7 +10,6 @@ import polars as pl
 
 from costops.flows.runtime.lake import ERASED, Lake, erased_id
 from costops.flows.runtime.objects import open_store
-from costops.flows.tasks.lost import DAMAGED
 from costops.flows.tasks.run import Run
 from costops.transforms import query
 from costops.transforms.errors import Usage
@@ -54,17 +53,12 @@ def _lake(lake: Lake, user_id: str, *, dry_run: bool) -> list[dict[str, object]]
                          "partition": "/".join(f"{name}={value}" for name, value in part.items())})
             if not dry_run:
                 _mask(lake, table, part, user_id)
-    for dataset, key in _removed(lake, user_id):
-        done.append({"place": lake.store.uri, "dataset": dataset, "partition": key, "rows": 1, "does": "remove"})
-        if not dry_run:
-            lake.store.delete(key)
+    for item in lake.store.list("raw/"):
+        if user_id.encode() in (lake.store.read(item.key) or b""):
+            done.append({"place": lake.store.uri, "dataset": "raw", "partition": item.key, "rows": 1, "does": "remove"})
+            if not dry_run:
+                lake.store.delete(item.key)
     return done
-
-
-def _removed(lake: Lake, user_id: str) -> list[tuple[str, str]]:
-    """Objects that go whole: answers that name the id, and damaged files, of which nobody can tell whose rows they hold."""
-    answers = [item.key for item in lake.store.list("raw/") if user_id.encode() in (lake.store.read(item.key) or b"")]
-    return [*(("raw", key) for key in answers), *(("damaged", item.key) for item in lake.store.list(DAMAGED))]
 
 
 def _touched(table: Table, user_id: str) -> pl.Expr:

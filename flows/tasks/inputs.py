@@ -150,8 +150,11 @@ class Inputs:
         return {one: hour for one, row in self.rows.items()
                 if (hour := files.file_hour(row["uri"])) and hour.date() == day}
 
-    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int]) -> None:
-        """After a partition was written: how many of its rows came from which input, and how many after their hour."""
+    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int], *, seen: bool) -> None:
+        """After a partition was written: how many of its rows came from which input, and how many after their hour.
+
+        Unless it was there to be `seen` before, what inputs told of it that were not read now is not to be forgotten.
+        """
         for one in (kept.keys() | self._inputs_of(day)) & self.rows.keys():
             row = self.rows[one]
             by_day = row.setdefault("_kept", dict(zip(row.get("days") or [], row.get("kept_by_day") or [],
@@ -160,7 +163,7 @@ class Inputs:
                 row["_late"] = late.get(one, 0)
             if one in kept:
                 by_day[day] = kept[one]
-            elif day in by_day:
+            elif day in by_day and (seen or "_told" in row):
                 # a day that it tells stays known although all its records there are duplicates of others: when those
                 # change, this input must be read again
                 if day in row.get("_told", {day}):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MODEL_KEY = "models/forecast.txt"
 """Where the lake keeps what the last fit learned, as text with its hash."""
 
-SOURCE = "model"
+SOURCE = "forecast_model"
 """The name under which a model that was refused is kept as a finding."""
 
 

@@ -1,16 +1,18 @@
-"""Days of `core_charge` that are gone or cut although their inputs say that they hold rows: made again from these."""
+"""Days of `core_charge` that are gone or cannot be read although inputs tell them: made again from these."""
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from costops.flows.runtime import parquet
-from costops.flows.runtime.lake import Lake, Partition
+from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.logs import LOGGER
-from costops.flows.runtime.objects import Folder
+from costops.flows.runtime.settings import Source
+from costops.flows.sources import files
 from costops.flows.tasks.ingest import ingest_source
 from costops.flows.tasks.inputs import Ingested
 from costops.flows.tasks.run import Run
@@ -18,18 +20,23 @@ from costops.transforms.errors import Unreachable
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT
 from costops.transforms.window import Window
 
-DAMAGED = "_state/damaged/"
-"""Where the lake keeps the bytes of days that are set aside."""
-
-_SUFFIX = ".damaged"
+_ONE = timedelta(days=1)
 
 
 def told_rows(lake: Lake, source: str) -> dict[date, int]:
     """How many rows each day of a source holds, by what its inputs told; days dropped by age are left out."""
+    return {day: sum(inputs.values()) for day, inputs in _told(lake, source).items()}
+
+
+def _told(lake: Lake, source: str) -> dict[date, dict[str, int]]:
+    """Day -> content of an input -> rows that it told and the lake kept."""
     first = lake.kept_from(CORE_CHARGE.name)
-    rows = lake.read(CORE_INPUT, [{"source": source}]).select("days", "kept_by_day").explode("days", "kept_by_day")
-    told = rows.drop_nulls().group_by("days").agg(pl.col("kept_by_day").sum()).sort("days")
-    return {day: count for day, count in told.iter_rows() if count and not (first and day < first)}
+    rows = lake.read(CORE_INPUT, [{"source": source}]).select("days", "kept_by_day", "content_sha256")
+    told: dict[date, dict[str, int]] = {}
+    for day, count, content in rows.explode("days", "kept_by_day").drop_nulls().sort("days", "content_sha256").iter_rows():
+        if count and not (first and day < first):
+            told.setdefault(day, {})[content] = told.get(day, {}).get(content, 0) + count
+    return told
 
 
 def lost_days(lake: Lake, source: str) -> list[date]:
@@ -41,76 +48,85 @@ def lost_days(lake: Lake, source: str) -> list[date]:
 
 def cut_days(lake: Lake, source: str, window: Window | None) -> list[date]:
     """Days whose file ends in its middle. A look at the end of each, on a local lake: a bucket has whole objects."""
-    store = lake.store
-    if not isinstance(store, Folder):
+    if not Path(lake.store.uri).is_dir():
         return []
     days = window.days() if window else [date.fromisoformat(part["day"])
                                          for part in lake.partitions(CORE_CHARGE, source=source)]
-    files = {day: store.path(lake.key(CORE_CHARGE, {"source": source, "day": str(day)})) for day in days}
-    return [day for day, path in files.items() if path.is_file() and parquet.is_cut(path)]
+    parts = {day: lake.file(CORE_CHARGE, {"source": source, "day": str(day)}) for day in days}
+    return [day for day, path in parts.items() if path is not None and parquet.is_cut(path)]
 
 
-def make_again(run: Run, prices: pl.DataFrame) -> list[Ingested]:
-    """Read the inputs of lost and cut days once more and write these days anew.
+def incomplete(lake: Lake, days: Iterable[date]) -> set[date]:
+    """Those of some days that are lost of a source: sums of them would leave out what it had."""
+    asked = set(days)
+    if not asked:
+        return set()
+    return {day for part in lake.partitions(CORE_INPUT) for day in lost_days(lake, part["source"]) if day in asked}
 
-    A backfill reads all inputs of its days anyway: it needs only that no cut file stands in its way. Where the inputs
-    are gone the file is left as it was, so that readers fail and do not miss a day in silence.
+
+def make_again(run: Run, prices: pl.DataFrame, damaged: Mapping[str, Iterable[date]] | None = None) -> list[Ingested]:
+    """Read the inputs of days once more that are lost, cut, or named as `damaged` by source, and write these days anew.
+
+    A day is made again only where every input is there that told rows of it. Until it is replaced its file stays, so that
+    a reader is refused and does not miss its rows in silence. A backfill reads the inputs of its days anyway: it needs
+    only that no cut file stands in its way, neither in its window nor beside it.
     """
-    done = []
+    done: list[Ingested] = []
     for source in run.settings.by_primacy():
         if not source.feeds_requests or source.uri is None or not run.selected(source.name):
             continue
-        lost = [] if run.again else [day for day in lost_days(run.lake, source.name)
-                                     if run.window is None or day in run.window]
-        days = sorted({*lost, *cut_days(run.lake, source.name, run.window)})
-        if not days:
-            continue
-        aside = {day: part for day in days
-                 if set_aside(run.lake, part := {"source": source.name, "day": str(day)})}
-        changed: set[date] = set()
+        bad = set((damaged or {}).get(source.name, ())) if damaged is not None else _broken(run, source)
         try:
-            made = ingest_source(run.lake, run.settings, source, prices, now=run.now, again=True,
-                                 window=Window.of_days(days[0], days[-1]))
-            changed = set(made.changed)
+            whole = _whole(run, source, bad)
+            done.extend(_made(run, source, prices, stretch) for stretch in _stretches(whole))
         except Unreachable:                     # told when the source is read for what is new
             continue
-        finally:
-            for part in (part for day, part in aside.items() if day not in changed):
-                _put_back(run.lake, part)
-        gone = [day for day in days if day not in changed]
-        LOGGER.warning("%s: %d lost days are made again%s", source.name, len(days) - len(gone), (
-            f"; of {len(gone)} the inputs are gone, the first {gone[0]}: restore them from a backup" if gone else ""))
-        done.append(made)
-    _tidy(run.lake)
+        if whole:
+            LOGGER.warning("%s: %d lost days are made again", source.name, len(whole))
     return done
 
 
-def set_aside(lake: Lake, part: Partition) -> bool:
-    """Take a day out of readers' sight until it is made again; its sums stand. False where it had no byte."""
-    key = lake.key(CORE_CHARGE, part)
-    body = lake.store.read(key)
-    if body:
-        lake.store.put(_aside(key), body)
-    lake.store.delete(key)
-    return bool(body)
+def _broken(run: Run, source: Source) -> set[date]:
+    wide = Window(run.window.start - _ONE, run.window.end + _ONE) if run.window else None
+    lost = [] if run.again else [day for day in lost_days(run.lake, source.name)
+                                 if run.window is None or day in run.window]
+    return {*lost, *cut_days(run.lake, source.name, wide)}
 
 
-def _put_back(lake: Lake, part: Partition) -> None:
-    key = lake.key(CORE_CHARGE, part)
-    if body := lake.store.read(_aside(key)):
-        lake.store.put(key, body)
-        lake.store.delete(_aside(key))
+def _whole(run: Run, source: Source, days: set[date]) -> list[date]:
+    """Those of some days that can be made again; of the others it is told what is missing."""
+    if not days:
+        return []
+    told = _told(run.lake, source.name)
+    uris = {one.uri for one in files.find(str(source.uri), run.settings.home)}
+    known = run.lake.read(CORE_INPUT, [{"source": source.name}]).select("uri", "content_sha256")
+    there = set(known.filter(pl.col("uri").is_in(list(uris)))["content_sha256"])    # also under another name
+    gone = [day for day in sorted(days) if not told.get(day) or set(told[day]) - there]
+    if gone:
+        missing = known.filter(pl.col("content_sha256").is_in(list(set(told.get(gone[0], {})) - there)))["uri"].sort()
+        LOGGER.warning("%s: %d days are lost and so are inputs of theirs, the first %s (%s): restore these or the lake's "
+                       "file from a backup, then run again", source.name, len(gone), gone[0],
+                       missing[0] if len(missing) else "no input is known that told it")
+    return sorted(days - set(gone))
 
 
-def _tidy(lake: Lake) -> None:
-    """Drop what was set aside of days that stand again with all their rows, also where a run died before it could."""
-    for item in list(lake.store.list(DAMAGED)):
-        part = dict(folder.split("=", 1) for folder in item.key.split("/") if "=" in folder)
-        path = lake.file(CORE_CHARGE, part)
-        rows = 0 if path is None or parquet.is_cut(path) else pq.read_metadata(path).num_rows
-        if rows and rows >= told_rows(lake, part["source"]).get(date.fromisoformat(part["day"]), 0):
-            lake.store.delete(item.key)
+def _stretches(days: Iterable[date]) -> Iterator[list[date]]:
+    """Days that follow one another."""
+    stretch: list[date] = []
+    for day in days:
+        if stretch and day != stretch[-1] + _ONE:
+            yield stretch
+            stretch = []
+        stretch.append(day)
+    if stretch:
+        yield stretch
 
 
-def _aside(key: str) -> str:
-    return f"{DAMAGED}{key}{_SUFFIX}"
+def _made(run: Run, source: Source, prices: pl.DataFrame, days: list[date]) -> Ingested:
+    keys = {run.lake.key(CORE_CHARGE, {"source": source.name, "day": str(day)}) for day in days}
+    run.lake.overlooked |= keys
+    try:
+        return ingest_source(run.lake, run.settings, source, prices, now=run.now, again=True,
+                             window=Window.of_days(days[0], days[-1]))
+    finally:
+        run.lake.overlooked -= keys

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from costops.flows.runtime import clock
+from costops.flows.runtime import clock, parquet
 from costops.flows.runtime.engine import Engine
 from costops.flows.runtime.lake import Lake
 from costops.flows.runtime.objects import Store
@@ -102,9 +102,9 @@ def _change(lake: Lake, trial: Lake, day: date, key: str) -> dict[str, object]:
 
 
 def _totals(lake: Lake, dataset: str, key: str) -> tuple[int, object] | None:
-    """Rows of a partition, and their cost where they have one; None where it is not there."""
+    """Rows of a partition, and their cost where they have one; None where it is not there, or cut short."""
     path = lake.store.fetch(key, lake.scratch / "totals")
-    if path is None:
+    if path is None or parquet.is_cut(path):
         return None
     cost = pl.lit(None, pl.Decimal(38, 12)) if "list_cost_usd" not in TABLE[dataset].columns else (
         pl.col("list_cost_usd").cast(pl.Decimal(38, 12)).sum())

@@ -91,6 +91,7 @@ class _Asked:
         self.aside = SetAside(run.lake, source, format_of(source, run.settings.teams), now=run.now)
         self.done = Ingested(source.name)
         self.writing: list[Promise[Written]] = []
+        self.held: set[str] = set()
         self.failed: CostopsError | None = None
         self.put_together = False
         try:
@@ -159,6 +160,7 @@ class _Asked:
         if self.failed:
             raise self.failed
         run, done = self.run, self.done
+        self.held = {part["day"] for part in run.lake.partitions(CORE_CHARGE, source=self.source.name)}
         for number, promise in enumerate(self.writing, start=1):
             written = promise.result()
             self.aside.noted += written.noted
@@ -177,7 +179,7 @@ class _Asked:
         return done
 
     def _settle(self, one: DayWritten) -> None:
-        self.state.settle(one.day, dict(one.kept), one.late)
+        self.state.settle(one.day, dict(one.kept), one.late, seen=str(one.day) in self.held)
         self.done.rows_kept += sum(one.kept.values())
         self.done.touched.add(one.day)
         if one.changed and self._replace(one):

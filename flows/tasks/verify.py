@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 from costops.flows.runtime.lake import VERSION, Lake
 from costops.flows.runtime.objects import Folder, written_digest
-from costops.flows.tasks.lost import set_aside, told_rows
+from costops.flows.tasks.lost import told_rows
 from costops.transforms.errors import CostopsError
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, TABLES, Table
 
 SCHEMA = {"place": pl.String(), "state": pl.String(), "detail": pl.String(), "mend": pl.String()}
 _AGAIN = "delete the file, then `cost-ops backfill` its day"
-_ASIDE = "`cost-ops lake verify --mend` sets it aside; the next run makes it again from its inputs"
+_MEND = "`cost-ops lake verify --mend` makes it again where its inputs are there; else restore it from a backup"
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def verify(lake: Lake) -> pl.DataFrame:
     return pl.DataFrame([vars(one) for one in found], schema=SCHEMA)
 
 
-def mend(lake: Lake, faults: pl.DataFrame) -> pl.DataFrame:
-    """Set days of `core_charge` aside that cannot be read: the next run makes them again. The faults, as they are now."""
+def damaged_days(lake: Lake, faults: pl.DataFrame) -> dict[str, list[date]]:
+    """Source -> days of `core_charge` that cannot be read."""
     bad = set(faults.filter(pl.col("state").is_in(["damaged", "unreadable"]))["place"])
-    days = {key: part for part in lake.partitions(CORE_CHARGE) if (key := lake.key(CORE_CHARGE, part)) in bad}
-    for part in days.values():
-        set_aside(lake, part)
-    return faults.with_columns(pl.when(pl.col("place").is_in(list(days))).then(pl.lit(
-        "set aside; the next run makes it again from its inputs")).otherwise("mend").alias("mend"))
+    days: dict[str, list[date]] = {}
+    for part in lake.partitions(CORE_CHARGE):
+        if lake.key(CORE_CHARGE, part) in bad:
+            days.setdefault(part["source"], []).append(date.fromisoformat(part["day"]))
+    return days
 
 
 def _state(lake: Lake) -> Iterator[Fault]:
@@ -76,7 +76,7 @@ def _files(lake: Lake) -> Iterator[Fault]:
 def _file(lake: Lake, table: Table, partition: dict[str, str]) -> Fault | None:
     """Bytes as written, readable to the last page, of the right columns, without nulls where none may be."""
     key = lake.key(table, partition)
-    again = _ASIDE if table is CORE_CHARGE else _AGAIN
+    again = _MEND if table is CORE_CHARGE else _AGAIN
     if isinstance(lake.store, Folder) and (digest := written_digest(lake.store.path(key))) is not None:
         known, now = digest
         if known != now:
@@ -112,8 +112,9 @@ def _missing(lake: Lake, bad: set[str]) -> Iterator[Fault]:
             held = 0 if path is None else pq.read_metadata(path).num_rows
             if held != expected:
                 yield Fault(lake.key(CORE_CHARGE, partition), "missing" if path is None else "short",
-                            f"{held} rows where its inputs told {expected}",
-                            f"cost-ops backfill --from {day} --to {day}")
+                            f"{held} rows where its inputs told {expected}", (
+                                "run again; where that does not help its inputs are gone too: restore one or the other "
+                                "from a backup" if path is None else f"cost-ops backfill --from {day} --to {day}"))
 
 
 def _footing(lake: Lake) -> Iterator[Fault]:

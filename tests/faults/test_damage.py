@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.faults.scene import OLD, STAGES, Nursery, Scene
+from tests.faults.test_readers import Readers
 
 pytestmark = [pytest.mark.slow]
 KEY = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
@@ -37,6 +40,19 @@ def hurt(path: Path, how: str) -> None:
         handle.truncate({"truncate": len(body) // 2, "empty": 0}.get(how, len(body)))
 
 
+def spent(scene: Scene) -> dict[tuple[object, ...], object]:
+    """Requests and cost of each day and source, by the sums."""
+    rows = pl.read_parquet(f"{scene.folder}/lake/out_spend_daily/**/*.parquet", hive_partitioning=False)
+    return {row[:2]: row[2:] for row in rows.group_by("day", "provider").agg(
+        pl.col("requests").sum(), pl.col("list_cost_usd").sum()).sort("day", "provider").iter_rows()}
+
+
+def deliver(scene: Scene, name: str, body: bytes, source: str = "openai") -> None:
+    path = scene.folder / "logs" / source / name
+    path.write_bytes(body)
+    os.utime(path, OLD)
+
+
 def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nursery: Nursery, tmp_path: Path) -> None:
     scene = Scene(tmp_path / "w", days=3)
     path = scene.folder / "lake" / KEY
@@ -45,81 +61,153 @@ def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nurse
     for how in ("truncate", "flip", "empty", "delete"):
         hurt(path, how)
         assert do(nursery, scene, "lake", "verify", "--format", "csv") == 4, how
+        assert do(nursery, scene, "lake", "verify", "--mend", "--dry-run") == 4, how
         if how == "flip":                       # who does not read every byte does not see it
             code, said = scene.call("lake", "verify", "--mend")
-            assert (code, path.exists()) == (4, False)
-            assert "set aside; the next run makes it again" in " ".join(said.split())
+            assert (code, "openai: made again: 2026-09-02" in said) == (0, True), said
         assert run(nursery, scene) == 0
         assert scene.tree() == whole, how
     assert do(nursery, scene, "lake", "verify") == 0
 
 
-def test_a_backfill_makes_a_cut_day_again_too(nursery: Nursery, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first", "last"), [("02", "02"), ("01", "03"), ("03", "03"), ("01", "01")])
+def test_a_backfill_over_or_beside_a_cut_day_makes_it_again_too(nursery: Nursery, tmp_path: Path, first: str,
+                                                               last: str) -> None:
     scene = Scene(tmp_path / "w", days=3)
     assert run(nursery, scene) == 0
     whole = scene.tree()
     hurt(scene.folder / "lake" / KEY, "truncate")
-    assert scene.call("backfill", "--from", "2026-09-02", "--to", "2026-09-02", "--stage", "ingest", "--stage", "spend"
-                      )[0] == 0
+    days = ("--from", f"2026-09-{first}", "--to", f"2026-09-{last}", "--stage", "ingest", "--stage", "spend")
+    assert do(nursery, scene, "backfill", *days, "--dry-run") == 0
+    assert do(nursery, scene, "backfill", *days) == 0
     assert scene.tree() == whole
 
 
-@pytest.mark.parametrize("number", range(1, 6))
-def test_a_kill_while_a_cut_day_is_made_again_ends_in_the_same_bytes(nursery: Nursery, tmp_path: Path,
-                                                                     number: int) -> None:
+@pytest.mark.parametrize("point", ["after_temp_write:1", "before_commit:2", "after_commit:1", "after_commit:2",
+                                   "after_commit:3"])
+@pytest.mark.parametrize("inputs", ["there", "gone"])
+def test_a_kill_while_cut_days_are_made_again_ends_in_the_same_bytes(nursery: Nursery, tmp_path: Path, point: str,
+                                                                     inputs: str) -> None:
+    """Two days are cut; of one the input is there, or gone."""
+    scenes = [Scene(tmp_path / name, days=4) for name in ("whole", "hit")]
+    for scene in scenes:
+        assert run(nursery, scene) == 0
+        for key in (KEY, KEY.replace("09-02", "09-04")):
+            hurt(scene.folder / "lake" / key, "truncate")
+        if inputs == "gone":
+            (scene.folder / "logs/openai/2026-09-02.jsonl").unlink()
+    whole, hit = scenes
+    assert run(nursery, hit, COSTOPS_FAULT=f"{point}:kill") == -signal.SIGKILL
+    want = 0 if inputs == "there" else 4
+    assert run(nursery, hit) == run(nursery, whole) == want
+    ours, theirs = hit.tree(), whole.tree()
+    for tree in (ours, theirs):
+        tree.pop("lake/_state/.writing", None)  # the mark of a run that did not end well
+    assert ours == theirs
+
+
+def test_a_reader_is_refused_at_a_cut_day_until_it_is_whole_and_never_misses_it(nursery: Nursery,
+                                                                               tmp_path: Path) -> None:
     scene = Scene(tmp_path / "w", days=3)
     assert run(nursery, scene) == 0
-    whole = scene.tree()
-    hurt(scene.folder / "lake" / KEY, "truncate")
-    point = "before_delete" if number > 3 else "after_commit"
-    run(nursery, scene, COSTOPS_FAULT=f"{point}:{number - 3 if number > 3 else number}:kill")
+    with Readers(scene.folder / "lake") as readers:
+        for _ in range(3):
+            hurt(scene.folder / "lake" / KEY, "truncate")
+            time.sleep(0.5)
+            assert run(nursery, scene) == 0
+            time.sleep(0.3)
+    assert readers.failed
+    assert len(readers.seen) == 1, readers.seen
+
+
+@pytest.mark.parametrize("how", ["truncate", "delete"])
+def test_a_day_is_made_again_from_all_of_its_inputs_or_not_at_all(nursery: Nursery, tmp_path: Path, how: str) -> None:
+    """Of two inputs one is gone: the sums stand, nothing that is left passes for the whole, late rows do not either."""
+    scene = Scene(tmp_path / "w", days=3)
+    log = scene.folder / "logs/openai/2026-09-02.jsonl"
+    body = log.read_bytes()
+    last = body.splitlines(keepends=True)[-1]
+    deliver(scene, "more.jsonl", last.replace(b"chatcmpl-", b"chatcmpl-m"))
     assert run(nursery, scene) == 0
-    assert scene.tree() == whole
+    before, path = spent(scene), scene.folder / "lake" / KEY
+    whole = {key: held for key, held in scene.tree().items() if key.startswith(("lake/core_charge", "lake/out_"))}
+    hurt(path, how)
+    log.unlink()
+    stages = ("--stage", "ingest", "--stage", "spend")
+    code, said = scene.call("run", *stages, "-v")
+    assert code == 0
+    assert "restore these or the lake's file from a backup" in said
+    assert "2026-09-02.jsonl" in said
+    assert spent(scene) == before
+    assert path.exists() == (how == "truncate")
+    code, said = scene.call("lake", "verify", "--format", "csv")
+    assert (code, KEY in said) == (4, True)
+    # rows of the day from elsewhere: the sums of the day stand, and owe
+    twin = (scene.folder / "logs/anthropic/2026-09-02.jsonl").read_bytes().splitlines(keepends=True)[-1]
+    deliver(scene, "late.jsonl", twin.replace(b"msg_", b"msg_l"), "anthropic")
+    code, said = scene.call("run", *stages, "-v")
+    if how == "delete":
+        assert (code, "the sums of 1 days stand as they are" in said) == (0, True), said
+    else:
+        assert code == 4, said
+    assert spent(scene) == before
+    if how == "delete":                         # late rows of the lost day itself
+        deliver(scene, "late.jsonl", last.replace(b"chatcmpl-", b"chatcmpl-l"))
+        assert do(nursery, scene, "run", *stages) == 0
+        code, said = scene.call("lake", "verify", "--format", "csv")
+        assert (code, "short" in said) == (4, True), said
+    # the input is found again
+    for late in (scene.folder / "logs").glob("*/late.jsonl"):
+        late.unlink()
+    log.write_bytes(body)
+    os.utime(log, OLD)
+    if how == "truncate":
+        assert do(nursery, scene, "run", *stages) == 0
+        held = scene.tree()
+        assert {key: held.get(key) for key in whole if "core_charge/source=openai" in key} == {
+            key: body for key, body in whole.items() if "core_charge/source=openai" in key}
+        assert do(nursery, scene, "lake", "verify") == 0
+
+
+def test_an_input_that_was_renamed_makes_a_lost_day_again(nursery: Nursery, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "w", days=3)
+    assert run(nursery, scene) == 0
+    rows = (scene.folder / "lake" / KEY).read_bytes()
+    log = scene.folder / "logs/openai/2026-09-02.jsonl"
+    log.rename(log.parent / "renamed.jsonl")
+    assert run(nursery, scene) == 0
+    hurt(scene.folder / "lake" / KEY, "delete")
+    assert run(nursery, scene) == 0
+    assert pl.read_parquet(scene.folder / "lake" / KEY).drop("input_id").equals(
+        pl.read_parquet(BytesIO(rows)).drop("input_id"))
+    assert do(nursery, scene, "lake", "verify") == 0
+
+
+def test_what_no_run_can_make_again_is_said_to_need_a_backup(nursery: Nursery, tmp_path: Path) -> None:
+    """A day of a source that left the configuration; mending touches nothing of it."""
+    scene = Scene(tmp_path / "w", days=3)
+    assert run(nursery, scene) == 0
+    text = Path(scene.config).read_text()
+    kept = [part for part in text.split("[[sources]]") if 'name = "openai"' not in part]
+    Path(scene.config).write_text("[[sources]]".join(kept))
+    path = scene.folder / "lake" / KEY
+    hurt(path, "flip")
+    body = path.read_bytes()
+    code, said = scene.call("lake", "verify", "--mend")
+    assert (code, "restore it from a backup" in " ".join(said.split())) == (4, True), said
+    assert path.read_bytes() == body
 
 
 def test_lost_days_whose_inputs_are_gone_stay_named_and_stop_nothing(nursery: Nursery, tmp_path: Path) -> None:
     scene = Scene(tmp_path / "w", days=3)
     assert run(nursery, scene) == 0
     path = scene.folder / "lake" / KEY
-    hurt(path, "truncate")
+    path.unlink()
     (scene.folder / "logs/openai/2026-09-02.jsonl").unlink()
-    cut = scene.tree()
-    code, said = scene.run("-v")
-    assert code == 4, "a report without the day would be wrong in silence"
-    assert "restore them from a backup" in said
-    assert f"{KEY}: damaged; run `cost-ops lake verify --mend`" in said
-    left = scene.tree()
-    assert left.pop("lake/_state/.writing") == b"", "the mark of a run that did not end well"
-    assert left == cut, "a reader fails at it too"
-    assert do(nursery, scene, "lake", "verify", "--mend") == 4
-    assert not path.exists()
     code, said = scene.run("-v")
     assert code == 0
-    assert "restore them from a backup" in said
+    assert "from a backup" in said
     assert do(nursery, scene, "lake", "verify") == 4
-
-
-def test_what_a_program_cannot_make_again_it_does_not_throw_away(nursery: Nursery, tmp_path: Path) -> None:
-    """A day set aside whose inputs are gone: neither a run nor late rows of another file lose its bytes."""
-    scene = Scene(tmp_path / "w", days=3)
-    assert run(nursery, scene) == 0
-    path = scene.folder / "lake" / KEY
-    hurt(path, "flip")
-    body = path.read_bytes()
-    log = scene.folder / "logs/openai/2026-09-02.jsonl"
-    late = log.read_bytes().splitlines(keepends=True)[0].replace(b"chatcmpl-", b"chatcmpl-late")
-    log.unlink()
-    assert do(nursery, scene, "lake", "verify", "--mend") == 4
-    (log.parent / "late.jsonl").write_bytes(late)
-    os.utime(log.parent / "late.jsonl", OLD)
-    assert run(nursery, scene) == 0
-    kept = list((scene.folder / "lake/_state/damaged").rglob("*.damaged"))
-    assert [one.read_bytes() for one in kept] == [body]
-    code, said = scene.call("lake", "verify", "--format", "csv")
-    assert code == 4
-    assert "core_charge/source=openai/day=2026-09-02" in said
-    assert do(nursery, scene, "lake", "erase", "--user", "u-1", "--by", "DPO") == 0
-    assert not kept[0].exists(), "it may hold the user's id, and nobody can tell"
 
 
 def age(scene: Scene) -> None:

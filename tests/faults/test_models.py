@@ -62,10 +62,10 @@ def test_a_night_that_finds_a_damaged_model_fits_anew_and_has_the_bytes_of_one_t
     model.parent.mkdir()
     model.write_bytes(DAMAGE["truncated"]((whole.home / "lake" / MODEL_KEY).read_bytes()))
     hit.do(outlook.forecast)
-    found = pl.read_parquet(hit.home / "lake/core_finding/**/source=model/*.parquet")
+    found = pl.read_parquet(hit.home / "lake/core_finding/**/source=forecast_model/*.parquet")
     assert found.select("reason", "severity", "uri", "actual").row(0)[:3] == ("model_refused", "warning", MODEL_KEY)
     assert "sha256 of the model is" in found["actual"][0]
-    assert {key: one for key, one in hashes(hit).items() if "source=model" not in key} == hashes(whole)
+    assert {key: one for key, one in hashes(hit).items() if "source=forecast_model" not in key} == hashes(whole)
 
 
 def hashes(place: Place) -> dict[str, str]:

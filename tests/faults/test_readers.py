@@ -124,6 +124,7 @@ def test_a_reader_sees_only_old_or_new(nursery: Nursery, tmp_path: Path) -> None
     assert len(readers.seen) == 2, readers.seen
     assert readers.failed == readers.broken == []
     assert readers.asked > rebuilt
+    assert readers.changes >= 1
     assert len(readers.refused) <= rebuilt * 2 < readers.plain
 
 
