@@ -104,7 +104,8 @@ class Days:
     def _write_new(self, con: query.Connection, days: set[date], shape: merge.Layout, primary: str | None,
                    done: Ingested) -> None:
         left = set(days)
-        for day, rows in _by_day(self._stream(con, days, shape, primary)) if days else ():
+        any_rows = bool(days) and query.scalar(con, "SELECT 1 FROM usage LIMIT 1")
+        for day, rows in _by_day(self._stream(con, days, shape, primary)) if any_rows else ():
             counts: Counter[str] = Counter()
             late: Counter[str] = Counter()
             hours = self.state.hours(day)
@@ -116,18 +117,18 @@ class Days:
                     del piece, kept     # not while the next is made
             if counts:
                 left.discard(day)
-                seen = self._seen(day)
-                self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done, seen=seen)
+                held = self._held(day)
+                self._settle(day, counts, late, self.lake.commit(CORE_CHARGE, self._part(day), out.path), done, held)
             else:
                 out.path.unlink()
         for day in sorted(left):
-            seen = self._seen(day)
-            self._settle(day, {}, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done, seen=seen)
+            held = self._held(day)
+            self._settle(day, {}, {}, self.lake.remove(CORE_CHARGE, self._part(day)), done, held)
 
-    def _seen(self, day: date) -> bool:
-        """True where the former rows of a day were there, or all inputs that told them are read again."""
-        part = self._part(day)
-        return self.lake.key(CORE_CHARGE, part) in self.lake.overlooked or self.lake.file(CORE_CHARGE, part) is not None
+    def _held(self, day: date) -> int:
+        """How many rows the lake has of a day."""
+        path = self.lake.file(CORE_CHARGE, self._part(day))
+        return 0 if path is None else pq.read_metadata(path).num_rows
 
     def _stream(self, con: query.Connection, days: set[date], shape: merge.Layout,
                 primary: str | None) -> Iterator[pa.Table]:
@@ -175,18 +176,19 @@ class Days:
                                            "ORDER BY ALL").iter_rows())
             hours = self.state.hours(day)
             late = _late(pq.read_table(path, columns=["input_id", "used_at"]), hours) if hours else {}
+            before = self._held(day)
             if counts:
                 changed = self.lake.commit(CORE_CHARGE, self._part(day), path)
             else:
                 path.unlink()
                 changed = self.lake.remove(CORE_CHARGE, self._part(day))
-            self._settle(day, counts, late, changed, done)
+            self._settle(day, counts, late, changed, done, before)
 
     # -- both --------------------------------------------------------------------------------------------------
 
     def _settle(self, day: date, counts: Mapping[str, int], late: Mapping[str, int], changed: bool,
-                done: Ingested, *, seen: bool = True) -> None:
-        self.state.settle(day, dict(counts), late, seen=seen)
+                done: Ingested, held: int) -> None:
+        self.state.settle(day, dict(counts), late, held=held)
         done.rows_kept += sum(counts.values())
         if changed:
             done.changed.add(day)

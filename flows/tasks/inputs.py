@@ -93,7 +93,7 @@ class Inputs:
                 _drop(prepared, work)
                 continue
             fresh.append(prepared)
-            if row and (touches or not same):
+            if row and (touches or due or not same):
                 modified.append(prepared)
         return fresh, modified
 
@@ -150,11 +150,13 @@ class Inputs:
         return {one: hour for one, row in self.rows.items()
                 if (hour := files.file_hour(row["uri"])) and hour.date() == day}
 
-    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int], *, seen: bool) -> None:
+    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int], *, held: int | None) -> None:
         """After a partition was written: how many of its rows came from which input, and how many after their hour.
 
-        Unless it was there to be `seen` before, what inputs told of it that were not read now is not to be forgotten.
+        Where it `held` fewer rows before than its inputs told, and has fewer now, some of it was lost: what inputs told
+        that were not read now is not to be forgotten then. None: it held them all.
         """
+        whole = held is None or max(held, sum(kept.values())) >= sum(self._known(one, day) for one in self._inputs_of(day))
         for one in (kept.keys() | self._inputs_of(day)) & self.rows.keys():
             row = self.rows[one]
             by_day = row.setdefault("_kept", dict(zip(row.get("days") or [], row.get("kept_by_day") or [],
@@ -163,13 +165,19 @@ class Inputs:
                 row["_late"] = late.get(one, 0)
             if one in kept:
                 by_day[day] = kept[one]
-            elif day in by_day and (seen or "_told" in row):
+            elif day in by_day and (whole or "_told" in row):
                 # a day that it tells stays known although all its records there are duplicates of others: when those
                 # change, this input must be read again
                 if day in row.get("_told", {day}):
                     by_day[day] = 0
                 else:
                     del by_day[day]
+
+    def _known(self, one: str, day: date) -> int:
+        """How many rows of a day came from an input, as far as is known."""
+        row = self.rows[one]
+        by_day = row["_kept"] if "_kept" in row else dict(zip(row["days"] or [], row["kept_by_day"] or [], strict=True))
+        return by_day.get(day) or 0
 
     def _inputs_of(self, day: date) -> set[str]:
         """The inputs that tell a day or told it."""

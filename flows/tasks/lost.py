@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from costops.flows.runtime import parquet
 from costops.flows.runtime.lake import Lake
@@ -14,9 +15,9 @@ from costops.flows.runtime.logs import LOGGER
 from costops.flows.runtime.settings import Source
 from costops.flows.sources import files
 from costops.flows.tasks.ingest import ingest_source
-from costops.flows.tasks.inputs import Ingested
+from costops.flows.tasks.inputs import Ingested, Inputs
 from costops.flows.tasks.run import Run
-from costops.transforms.errors import Unreachable
+from costops.transforms.errors import Refused, Unreachable
 from costops.transforms.tables import CORE_CHARGE, CORE_INPUT
 from costops.transforms.window import Window
 
@@ -56,16 +57,26 @@ def cut_days(lake: Lake, source: str, window: Window | None) -> list[date]:
     return [day for day, path in parts.items() if path is not None and parquet.is_cut(path)]
 
 
+def short_days(lake: Lake, source: str, days: Iterable[date]) -> list[date]:
+    """Those of some days of which the lake has fewer rows than inputs told: all of them lost, or some."""
+    told = told_rows(lake, source)
+    return [day for day in days if day in told and _rows(lake, source, day) < told[day]]
+
+
+def _rows(lake: Lake, source: str, day: date) -> int:
+    path = lake.file(CORE_CHARGE, {"source": source, "day": str(day)})
+    return 0 if path is None or parquet.is_cut(path) else pq.read_metadata(path).num_rows
+
+
 def incomplete(lake: Lake, days: Iterable[date]) -> set[date]:
-    """Those of some days that are lost of a source: sums of them would leave out what it had."""
-    asked = set(days)
-    if not asked:
-        return set()
-    return {day for part in lake.partitions(CORE_INPUT) for day in lost_days(lake, part["source"]) if day in asked}
+    """Those of some days of which a source lacks rows: their sums would leave out what it had."""
+    asked = sorted(set(days))
+    sources = [part["source"] for part in lake.partitions(CORE_INPUT)] if asked else []
+    return {day for source in sources for day in short_days(lake, source, asked)}
 
 
 def make_again(run: Run, prices: pl.DataFrame, damaged: Mapping[str, Iterable[date]] | None = None) -> list[Ingested]:
-    """Read the inputs of days once more that are lost, cut, or named as `damaged` by source, and write these days anew.
+    """Read the inputs of days once more that are lost, cut or short, or `damaged` by source, and write these days anew.
 
     A day is made again only where every input is there that told rows of it. Until it is replaced its file stays, so that
     a reader is refused and does not miss its rows in silence. A backfill reads the inputs of its days anyway: it needs
@@ -81,16 +92,24 @@ def make_again(run: Run, prices: pl.DataFrame, damaged: Mapping[str, Iterable[da
             done.extend(_made(run, source, prices, stretch) for stretch in _stretches(whole))
         except Unreachable:                     # told when the source is read for what is new
             continue
+        except Refused as error:                # a day beside them cannot be read either
+            if damaged is None:
+                raise
+            LOGGER.warning("%s: %s", source.name, error)
+            continue
         if whole:
             LOGGER.warning("%s: %d lost days are made again", source.name, len(whole))
     return done
 
 
 def _broken(run: Run, source: Source) -> set[date]:
+    """Lost and cut days, and those that a run which died left short, or that became short when late rows met a lost day."""
     wide = Window(run.window.start - _ONE, run.window.end + _ONE) if run.window else None
-    lost = [] if run.again else [day for day in lost_days(run.lake, source.name)
-                                 if run.window is None or day in run.window]
-    return {*lost, *cut_days(run.lake, source.name, wide)}
+    cut = cut_days(run.lake, source.name, wide)
+    if run.again:
+        return set(cut)
+    gone = {*lost_days(run.lake, source.name), *short_days(run.lake, source.name, sorted(run.lake.owed()))}
+    return {*cut, *(day for day in gone if run.window is None or day in run.window)}
 
 
 def _whole(run: Run, source: Source, days: set[date]) -> list[date]:
@@ -98,14 +117,16 @@ def _whole(run: Run, source: Source, days: set[date]) -> list[date]:
     if not days:
         return []
     told = _told(run.lake, source.name)
-    uris = {one.uri for one in files.find(str(source.uri), run.settings.home)}
+    state = Inputs(run.lake, source)
+    uris = [one.uri for one in files.find(str(source.uri), run.settings.home)
+            if state.hints.get(one.uri) == one.listed.version]                  # else its bytes may be others by now
     known = run.lake.read(CORE_INPUT, [{"source": source.name}]).select("uri", "content_sha256")
-    there = set(known.filter(pl.col("uri").is_in(list(uris)))["content_sha256"])    # also under another name
+    there = set(known.filter(pl.col("uri").is_in(uris))["content_sha256"])      # also under another name
     gone = [day for day in sorted(days) if not told.get(day) or set(told[day]) - there]
     if gone:
         missing = known.filter(pl.col("content_sha256").is_in(list(set(told.get(gone[0], {})) - there)))["uri"].sort()
-        LOGGER.warning("%s: %d days are lost and so are inputs of theirs, the first %s (%s): restore these or the lake's "
-                       "file from a backup, then run again", source.name, len(gone), gone[0],
+        LOGGER.warning("%s: %d days are lost and inputs of theirs are gone or changed, the first %s (%s): restore these or "
+                       "the lake's file from a backup, then run again", source.name, len(gone), gone[0],
                        missing[0] if len(missing) else "no input is known that told it")
     return sorted(days - set(gone))
 

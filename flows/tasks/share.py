@@ -184,8 +184,8 @@ class _Settled(Inputs):
         self.rows |= {one: {"uri": uri, "findings": 0, "days": []} for one, uri in uris.items()}
         self.settled: dict[date, tuple[dict[str, int], Mapping[str, int]]] = {}
 
-    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int], *, seen: bool) -> None:  # noqa: ARG002
-        """Keep it; whether there was a partition the run that asked knows."""
+    def settle(self, day: date, kept: dict[str, int], late: Mapping[str, int], *, held: int | None) -> None:  # noqa: ARG002
+        """Keep it; what the partition held the run that asked knows."""
         self.settled[day] = (kept, late)
 
     def defer(self, told: Iterable[tuple[str, date]], window: Window) -> None:

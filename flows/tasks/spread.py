@@ -179,7 +179,8 @@ class _Asked:
         return done
 
     def _settle(self, one: DayWritten) -> None:
-        self.state.settle(one.day, dict(one.kept), one.late, seen=str(one.day) in self.held)
+        self.state.settle(one.day, dict(one.kept), one.late,
+                          held=None if str(one.day) in self.held else 0)
         self.done.rows_kept += sum(one.kept.values())
         self.done.touched.add(one.day)
         if one.changed and self._replace(one):

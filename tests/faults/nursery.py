@@ -45,9 +45,11 @@ def main() -> None:
 def do(asked: dict[str, Any]) -> None:
     """In the child: one call, then the exit code of the contract."""
     from costops.flows.runtime.logs import setup
+    from costops.flows.tasks import ingest
     from costops.transforms.errors import CostopsError
 
     os.environ.update(asked["env"])
+    ingest.BATCH_FILES = int(asked["env"].get("TEST_BATCH_FILES", ingest.BATCH_FILES))
     os.dup2(2, 1)
     setup(-1)
     code = 70

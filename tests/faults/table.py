@@ -79,6 +79,7 @@ ROWS: tuple[Row, ...] = (
          f"{DAMAGE}::test_a_backfill_over_or_beside_a_cut_day_makes_it_again_too",
          f"{DAMAGE}::test_a_kill_while_cut_days_are_made_again_ends_in_the_same_bytes",
          f"{DAMAGE}::test_a_reader_is_refused_at_a_cut_day_until_it_is_whole_and_never_misses_it",
+         f"{DAMAGE}::test_a_kill_between_the_batches_of_a_day_loses_none_of_it",
          f"{DAMAGE}::test_a_day_is_made_again_from_all_of_its_inputs_or_not_at_all",
          f"{DAMAGE}::test_an_input_that_was_renamed_makes_a_lost_day_again",
          f"{DAMAGE}::test_what_no_run_can_make_again_is_said_to_need_a_backup",

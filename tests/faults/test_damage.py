@@ -6,8 +6,10 @@ import os
 import random
 import signal
 import time
+from datetime import date
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -40,7 +42,7 @@ def hurt(path: Path, how: str) -> None:
         handle.truncate({"truncate": len(body) // 2, "empty": 0}.get(how, len(body)))
 
 
-def spent(scene: Scene) -> dict[tuple[object, ...], object]:
+def spent(scene: Scene) -> dict[tuple[object, ...], Any]:
     """Requests and cost of each day and source, by the sums."""
     rows = pl.read_parquet(f"{scene.folder}/lake/out_spend_daily/**/*.parquet", hive_partitioning=False)
     return {row[:2]: row[2:] for row in rows.group_by("day", "provider").agg(
@@ -153,20 +155,44 @@ def test_a_day_is_made_again_from_all_of_its_inputs_or_not_at_all(nursery: Nurse
     assert spent(scene) == before
     if how == "delete":                         # late rows of the lost day itself
         deliver(scene, "late.jsonl", last.replace(b"chatcmpl-", b"chatcmpl-l"))
-        assert do(nursery, scene, "run", *stages) == 0
+        for name in ("late.jsonl", "later.jsonl"):
+            deliver(scene, name, last.replace(b"chatcmpl-", f"chatcmpl-{name[:5]}".encode()))
+            assert do(nursery, scene, "run", *stages) == 0
+            assert spent(scene) == before
         code, said = scene.call("lake", "verify", "--format", "csv")
         assert (code, "short" in said) == (4, True), said
+        for command in (("backfill", *stages), ("reprice",)):
+            assert do(nursery, scene, *command, "--from", "2026-09-02", "--to", "2026-09-02") == 0
+            assert spent(scene) == before, command
     # the input is found again
-    for late in (scene.folder / "logs").glob("*/late.jsonl"):
-        late.unlink()
     log.write_bytes(body)
     os.utime(log, OLD)
+    assert do(nursery, scene, "run", *stages) == 0
     if how == "truncate":
-        assert do(nursery, scene, "run", *stages) == 0
         held = scene.tree()
         assert {key: held.get(key) for key in whole if "core_charge/source=openai" in key} == {
-            key: body for key, body in whole.items() if "core_charge/source=openai" in key}
-        assert do(nursery, scene, "lake", "verify") == 0
+            key: rows for key, rows in whole.items() if "core_charge/source=openai" in key}
+    late = {"truncate": 0, "delete": 2}[how]
+    assert spent(scene)[date(2026, 9, 2), "openai"][0] == before[date(2026, 9, 2), "openai"][0] + late
+    assert do(nursery, scene, "lake", "verify") == 0
+
+
+@pytest.mark.parametrize("point", ["after_commit:1", "after_commit:2", "after_commit:3", "after_commit:4"])
+def test_a_kill_between_the_batches_of_a_day_loses_none_of_it(nursery: Nursery, tmp_path: Path, point: str) -> None:
+    """A lost day whose inputs are read in several batches: it is replaced once for each."""
+    whole, hit = (Scene(tmp_path / name, days=3) for name in ("whole", "hit"))
+    small = {"TEST_BATCH_FILES": "1"}
+    for scene in (whole, hit):
+        log = scene.folder / "logs/openai/2026-09-02.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True)
+        log.unlink()
+        for number in range(3):
+            deliver(scene, f"part-{number}.jsonl", b"".join(lines[number::3]))
+        assert run(nursery, scene) == 0
+        hurt(scene.folder / "lake" / KEY, "delete")
+    run(nursery, hit, COSTOPS_FAULT=f"{point}:kill", **small)
+    assert run(nursery, hit, **small) == run(nursery, whole) == 0
+    assert hit.tree() == whole.tree()
 
 
 def test_an_input_that_was_renamed_makes_a_lost_day_again(nursery: Nursery, tmp_path: Path) -> None:
