@@ -19,6 +19,12 @@ from tests.faults.test_readers import Readers
 
 pytestmark = [pytest.mark.slow]
 KEY = "core_charge/source=openai/day=2026-09-02/part-0.parquet"
+LONG = bool(os.environ.get("COSTOPS_LONG"))
+
+
+def some(few: list[Any], more: list[Any]) -> list[Any]:
+    """The short form in CI, all with COSTOPS_LONG."""
+    return few + more if LONG else few
 
 
 def do(nursery: Nursery, scene: Scene, *words: str, env: dict[str, str] | None = None) -> int:
@@ -72,7 +78,7 @@ def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nurse
     assert do(nursery, scene, "lake", "verify") == 0
 
 
-@pytest.mark.parametrize(("first", "last"), [("02", "02"), ("01", "03"), ("03", "03"), ("01", "01")])
+@pytest.mark.parametrize(("first", "last"), some([("01", "03"), ("03", "03")], [("02", "02"), ("01", "01")]))
 def test_a_backfill_over_or_beside_a_cut_day_makes_it_again_too(nursery: Nursery, tmp_path: Path, first: str,
                                                                last: str) -> None:
     scene = Scene(tmp_path / "w", days=3)
@@ -85,8 +91,8 @@ def test_a_backfill_over_or_beside_a_cut_day_makes_it_again_too(nursery: Nursery
     assert scene.tree() == whole
 
 
-@pytest.mark.parametrize("point", ["after_temp_write:1", "before_commit:2", "after_commit:1", "after_commit:2",
-                                   "after_commit:3"])
+@pytest.mark.parametrize("point", some(["after_commit:2"], [
+    "after_temp_write:1", "before_commit:2", "after_commit:1", "after_commit:3"]))
 @pytest.mark.parametrize("inputs", ["there", "gone"])
 def test_a_kill_while_cut_days_are_made_again_ends_in_the_same_bytes(nursery: Nursery, tmp_path: Path, point: str,
                                                                      inputs: str) -> None:
@@ -113,7 +119,7 @@ def test_a_reader_is_refused_at_a_cut_day_until_it_is_whole_and_never_misses_it(
     scene = Scene(tmp_path / "w", days=3)
     assert run(nursery, scene) == 0
     with Readers(scene.folder / "lake") as readers:
-        for _ in range(3):
+        for _ in range(2):
             hurt(scene.folder / "lake" / KEY, "truncate")
             time.sleep(0.5)
             assert run(nursery, scene) == 0
@@ -177,7 +183,7 @@ def test_a_day_is_made_again_from_all_of_its_inputs_or_not_at_all(nursery: Nurse
     assert do(nursery, scene, "lake", "verify") == 0
 
 
-@pytest.mark.parametrize("point", ["after_commit:1", "after_commit:2", "after_commit:3", "after_commit:4"])
+@pytest.mark.parametrize("point", some(["after_commit:2"], ["after_commit:1", "after_commit:3", "after_commit:4"]))
 def test_a_kill_between_the_batches_of_a_day_loses_none_of_it(nursery: Nursery, tmp_path: Path, point: str) -> None:
     """A lost day whose inputs are read in several batches: it is replaced once for each."""
     whole, hit = (Scene(tmp_path / name, days=3) for name in ("whole", "hit"))
@@ -190,7 +196,7 @@ def test_a_kill_between_the_batches_of_a_day_loses_none_of_it(nursery: Nursery, 
             deliver(scene, f"part-{number}.jsonl", b"".join(lines[number::3]))
         assert run(nursery, scene) == 0
         hurt(scene.folder / "lake" / KEY, "delete")
-    run(nursery, hit, COSTOPS_FAULT=f"{point}:kill", **small)
+    assert run(nursery, hit, COSTOPS_FAULT=f"{point}:kill", **small) == -signal.SIGKILL
     assert run(nursery, hit, **small) == run(nursery, whole) == 0
     assert hit.tree() == whole.tree()
 
@@ -248,8 +254,8 @@ def age(scene: Scene) -> None:
         os.utime(path, OLD)
 
 
-@pytest.mark.parametrize("point", ["after_temp_write:1", "after_commit:1", "after_commit:3", "after_commit:6",
-                                   "before_ledger:1"])
+@pytest.mark.parametrize("point", some(["after_commit:3"], [
+    "after_temp_write:1", "after_commit:1", "after_commit:6", "before_ledger:1"]))
 def test_a_kill_while_a_lake_of_an_older_program_is_written_ends_in_the_same_bytes(
         nursery: Nursery, tmp_path: Path, point: str) -> None:
     """Format 1 is the first, and a file is brought up to date when its rows change: no step of its own can be killed."""
