@@ -33,7 +33,8 @@ def do(nursery: Nursery, scene: Scene, *words: str, env: dict[str, str] | None =
 
 
 def run(nursery: Nursery, scene: Scene, **env: str) -> int:
-    return do(nursery, scene, "run", *(word for name in STAGES for word in ("--stage", name)), env=env)
+    """A night without its report, which is half of the time."""
+    return do(nursery, scene, "run", *(word for name in STAGES[:-1] for word in ("--stage", name)), env=env)
 
 
 def hurt(path: Path, how: str) -> None:
@@ -78,7 +79,7 @@ def test_what_a_disk_does_to_a_partition_is_named_and_a_run_makes_it_again(nurse
     assert do(nursery, scene, "lake", "verify") == 0
 
 
-@pytest.mark.parametrize(("first", "last"), some([("01", "03"), ("03", "03")], [("02", "02"), ("01", "01")]))
+@pytest.mark.parametrize(("first", "last"), some([("03", "03")], [("01", "03"), ("02", "02"), ("01", "01")]))
 def test_a_backfill_over_or_beside_a_cut_day_makes_it_again_too(nursery: Nursery, tmp_path: Path, first: str,
                                                                last: str) -> None:
     scene = Scene(tmp_path / "w", days=3)
@@ -106,7 +107,7 @@ def test_a_kill_while_cut_days_are_made_again_ends_in_the_same_bytes(nursery: Nu
             (scene.folder / "logs/openai/2026-09-02.jsonl").unlink()
     whole, hit = scenes
     assert run(nursery, hit, COSTOPS_FAULT=f"{point}:kill") == -signal.SIGKILL
-    want = 0 if inputs == "there" else 4
+    want = 0 if inputs == "there" else 4        # the month's FOCUS rows are not made without the day
     assert run(nursery, hit) == run(nursery, whole) == want
     ours, theirs = hit.tree(), whole.tree()
     for tree in (ours, theirs):
