@@ -13,7 +13,6 @@ from costops.flows.runtime import clock
 from costops.flows.runtime.settings import load
 from costops.flows.tasks import show
 from costops.flows.tasks import stages as do
-from costops.flows.tasks.lost import incomplete
 from costops.flows.tasks.notify import announce
 from costops.flows.tasks.outcome import finish
 from costops.flows.tasks.pricing import take_catalogues
@@ -56,8 +55,7 @@ def refresh_prices(
             show.table(changes.filter(pl.col("difference_usd") != 0), key="costops-repriced",
                        description=f"What pricing {window} again changes")
             if not dry_run:
-                run.touched_months |= {f"{day:%Y-%m}" for day in aggregate(
-                    run.lake, set(days) - incomplete(run.lake, days))}
+                run.touched_months |= {f"{day:%Y-%m}" for day in aggregate(run.lake, days)[0]}
         announce(run)
         outcome = finish(run)
     return show.ended(outcome)

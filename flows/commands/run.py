@@ -107,7 +107,6 @@ def backfill(args: argparse.Namespace) -> int:
 
 def reprice(args: argparse.Namespace) -> int:
     """Price a range again with the book of now, or of a time."""
-    from costops.flows.tasks.lost import incomplete
     from costops.flows.tasks.reprice import reprice as again
     from costops.flows.tasks.run import open_run
     from costops.flows.tasks.spend import aggregate
@@ -119,7 +118,7 @@ def reprice(args: argparse.Namespace) -> int:
     with open_run(load(args.config), window=window) as one:
         changes, days = again(one, reference=args.price_book, dry_run=args.dry_run)
         if not args.dry_run:
-            aggregate(one.lake, set(days) - incomplete(one.lake, days))
+            aggregate(one.lake, days)
     emit(changes, args.format, title="Repricing" + (", dry run" if args.dry_run else ""))
     return 0
 

@@ -26,18 +26,15 @@ _ONE = timedelta(days=1)
 
 def told_rows(lake: Lake, source: str) -> dict[date, int]:
     """How many rows each day of a source holds, by what its inputs told; days dropped by age are left out."""
-    return {day: sum(inputs.values()) for day, inputs in _told(lake, source).items()}
+    return dict(_told(lake, source).group_by("day").agg(pl.col("rows").sum()).sort("day").iter_rows())
 
 
-def _told(lake: Lake, source: str) -> dict[date, dict[str, int]]:
-    """Day -> content of an input -> rows that it told and the lake kept."""
-    first = lake.kept_from(CORE_CHARGE.name)
-    rows = lake.read(CORE_INPUT, [{"source": source}]).select("days", "kept_by_day", "content_sha256")
-    told: dict[date, dict[str, int]] = {}
-    for day, count, content in rows.explode("days", "kept_by_day").drop_nulls().sort("days", "content_sha256").iter_rows():
-        if count and not (first and day < first):
-            told.setdefault(day, {})[content] = told.get(day, {}).get(content, 0) + count
-    return told
+def _told(lake: Lake, source: str) -> pl.DataFrame:
+    """Rows that the lake kept of each input's content on each day, where there are any: day, content_sha256, rows."""
+    first = lake.kept_from(CORE_CHARGE.name) or date.min
+    rows = lake.read(CORE_INPUT, [{"source": source}]).select(
+        pl.col("days").alias("day"), "content_sha256", pl.col("kept_by_day").alias("rows"))
+    return rows.explode("day", "rows").filter(pl.col("rows") > 0, pl.col("day") >= first)
 
 
 def lost_days(lake: Lake, source: str) -> list[date]:
@@ -121,10 +118,11 @@ def _whole(run: Run, source: Source, days: set[date]) -> list[date]:
     uris = [one.uri for one in files.find(str(source.uri), run.settings.home)
             if state.hints.get(one.uri) == one.listed.version]                  # else its bytes may be others by now
     known = run.lake.read(CORE_INPUT, [{"source": source.name}]).select("uri", "content_sha256")
-    there = set(known.filter(pl.col("uri").is_in(uris))["content_sha256"])      # also under another name
-    gone = [day for day in sorted(days) if not told.get(day) or set(told[day]) - there]
+    there = known.filter(pl.col("uri").is_in(uris))["content_sha256"].unique()  # also under another name
+    lacking = told.filter(pl.col("day").is_in(list(days)), ~pl.col("content_sha256").is_in(there.implode()))
+    gone = sorted((days - set(told["day"])) | set(lacking["day"]))
     if gone:
-        missing = known.filter(pl.col("content_sha256").is_in(list(set(told.get(gone[0], {})) - there)))["uri"].sort()
+        missing = known.join(lacking.filter(pl.col("day") == gone[0]), on="content_sha256", how="semi")["uri"].sort()
         LOGGER.warning("%s: %d days are lost and inputs of theirs are gone or changed, the first %s (%s): restore these or "
                        "the lake's file from a backup, then run again", source.name, len(gone), gone[0],
                        missing[0] if len(missing) else "no input is known that told it")

@@ -8,18 +8,26 @@ from datetime import date
 import polars as pl
 
 from costops.flows.runtime.lake import Lake
+from costops.flows.runtime.logs import LOGGER
+from costops.flows.tasks.lost import incomplete
 from costops.transforms import query
 from costops.transforms.check import conform
 from costops.transforms.tables import CORE_CHARGE, OUT_SPEND_DAILY, OUT_SPEND_HOURLY, Table
 from costops.transforms.window import month_of
 
 
-def aggregate(lake: Lake, days: Iterable[date]) -> list[date]:
-    """Bring `out_spend_hourly` and `out_spend_daily` up to date for some days; the days whose figures changed.
+def aggregate(lake: Lake, days: Iterable[date]) -> tuple[list[date], set[date]]:
+    """Bring `out_spend_hourly` and `out_spend_daily` up to date for some days.
 
-    A day without charges loses its rows.
+    The days whose figures changed, and those whose sums stand as they are because a source lacks rows of them. A day
+    without charges loses its rows.
     """
     days = set(days)
+    held = incomplete(lake, days)
+    if held:
+        LOGGER.warning("spend: the sums of %d days stand as they are, the first %s: rows of a source are lost; restore "
+                       "them, or delete the source's folder in core_input if they were meant to go", len(held), min(held))
+    days -= held
     con = query.connect(scratch=lake.scratch)
     sources = {part["source"] for part in lake.partitions(CORE_CHARGE)}
     changed = []
@@ -33,7 +41,7 @@ def aggregate(lake: Lake, days: Iterable[date]) -> list[date]:
     # also where no hour changed: a run may have died between the two tables
     for month in sorted({month_of(day) for day in days}):
         _daily(lake, con, month, {day for day in days if month_of(day) == month})
-    return changed
+    return changed, held
 
 
 def _daily(lake: Lake, con: query.Connection, month: str, days: set[date]) -> None:

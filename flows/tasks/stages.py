@@ -14,7 +14,7 @@ from costops.flows.tasks.cover import recount_buckets
 from costops.flows.tasks.deliveries import delivery_gate
 from costops.flows.tasks.derive import derive
 from costops.flows.tasks.inputs import Ingested
-from costops.flows.tasks.lost import incomplete, make_again
+from costops.flows.tasks.lost import make_again
 from costops.flows.tasks.month import close, closed_snapshots, reconcile
 from costops.flows.tasks.outlook import budget, detect, forecast
 from costops.flows.tasks.pricing import working_book
@@ -91,12 +91,8 @@ def price(run: Run) -> None:
 @step()
 def spend(run: Run) -> None:
     """Hourly and daily spend of what changed, and what follows from it."""
-    days = run.touched | run.lake.owed()
-    held = incomplete(run.lake, days)
-    if held:
-        LOGGER.warning("spend: the sums of %d days stand as they are, the first %s: rows of a source are lost; restore "
-                       "them, or delete the source's folder in core_input if they were meant to go", len(held), min(held))
-    for day in aggregate(run.lake, days - held):
+    changed, held = aggregate(run.lake, run.touched | run.lake.owed())
+    for day in changed:
         run.partition("spend", OUT_SPEND_HOURLY, {"day": str(day)})
         run.touched_months.add(f"{day:%Y-%m}")
         run.spend_changed = True
